@@ -1,0 +1,2 @@
+//! The agentvitals command.
+fn main() {}
