@@ -1,16 +1,37 @@
 //! agentvitals: OpenTelemetry traces, metrics, cost and health of AI agents, from plain `tracing` spans.
 
-pub mod cost;
 mod clock;
 mod config;
+pub mod cost;
 mod error;
+mod errors;
 mod export;
+mod instruments;
+mod layer;
+mod names;
 mod operation;
 pub mod propagation;
 pub mod sampling;
 pub mod semconv;
+mod span;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use clock::{Clock, ManualClock};
+pub use config::{
+    BatchConfig, Compression, Config, ContentCapture, Destination, ExporterKind, Headers, Histograms, Limits,
+    OtlpSettings, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal, TemporalityPreference,
+};
 pub use error::Error;
-pub use operation::{Outcome, OperationKind, Usage};
+pub use errors::ErrorClass;
+pub use layer::AgentLayer;
+pub use names::Name;
+pub use operation::{Observe, Operation, OperationKind, Outcome, Usage};
+pub use span::{InOperation, OperationFuture, OperationStream, RecordOperation, Response, StreamExt, Tracked, TryOperationStream, track};
+
+/// What the macros use.
+#[doc(hidden)]
+pub mod __private {
+    pub use tracing;
+    pub use tracing::field::Empty;
+}

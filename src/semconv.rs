@@ -51,6 +51,8 @@ pub mod attr {
     pub const USAGE_COST_SOURCE: &str = "gen_ai.usage.cost.source";
     /// `input` or `output`, on [`super::metric::TOKEN_USAGE`].
     pub const TOKEN_TYPE: &str = "gen_ai.token.type";
+    /// `cache_read`, `cache_write` or `reasoning`, on [`super::metric::TOKEN_DETAILS`].
+    pub const TOKEN_DETAIL: &str = "agentvitals.token.detail";
     /// The thread of messages that an operation belongs to.
     pub const CONVERSATION_ID: &str = "gen_ai.conversation.id";
     /// The format that was asked for.
@@ -427,6 +429,8 @@ pub mod buckets {
     pub const BYTES: &[f64] = &[
         64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
     ];
+    /// Output tokens a second (ours).
+    pub const TOKENS_PER_SECOND: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0, 500.0];
     /// Costs of a run, USD (ours).
     pub const RUN_COST: &[f64] =
         &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0];
