@@ -1,10 +1,10 @@
 //! agentvitals: OpenTelemetry traces, metrics, cost and health of AI agents, from plain `tracing` spans.
 
-pub mod cost;
 mod clock;
 mod config;
+pub mod cost;
 mod error;
-mod export;
+pub mod export;
 mod operation;
 pub mod propagation;
 pub mod sampling;
@@ -12,5 +12,10 @@ pub mod semconv;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use clock::{Clock, ManualClock};
+pub use config::{
+    BatchConfig, Compression, Config, ContentCapture, Destination, ExporterKind, Headers, Histograms, Limits,
+    OtlpSettings, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal, TemporalityPreference,
+};
 pub use error::Error;
-pub use operation::{Outcome, OperationKind, Usage};
+pub use operation::{OperationKind, Outcome, Usage};
