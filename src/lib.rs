@@ -5,7 +5,7 @@ mod config;
 pub mod cost;
 mod error;
 mod errors;
-mod export;
+pub mod export;
 mod instruments;
 mod layer;
 mod names;
