@@ -283,6 +283,8 @@ impl OtlpReceiverBuilder {
             // Its HTTP stack uses `tracing` too: those spans are not the test's.
             tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {
                 runtime.block_on(serve::run(listener, for_server, stopped));
+                // Here, not at the end of the thread: closing connections traces, too.
+                drop(runtime);
             });
         })?;
         Ok(OtlpReceiver { address, shared, stop: Some(stop), thread: Some(thread) })
