@@ -172,6 +172,8 @@ pub mod attr {
     pub const COST_PARTIAL: &str = "agentvitals.cost.partial";
     /// Marks the series that stands for all series over the limit (OpenTelemetry SDK specification).
     pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
+    /// The instrument that a self-metric is about.
+    pub const METRIC_NAME: &str = "agentvitals.metric.name";
     /// Why something was lost.
     pub const REASON: &str = "agentvitals.reason";
 
@@ -205,6 +207,28 @@ pub mod attr {
                 | "gen_ai.prompt"
                 | "gen_ai.completion"
         ) || key.starts_with(PROMPT_VARIABLE_PREFIX)
+    }
+}
+
+/// Resource attributes.
+pub mod resource {
+    /// The service's name.
+    pub const SERVICE_NAME: &str = "service.name";
+
+    /// What the SDK says of itself.
+    pub(crate) fn sdk() -> [(&'static str, &'static str); 5] {
+        [
+            ("telemetry.sdk.name", "opentelemetry"),
+            ("telemetry.sdk.language", "rust"),
+            ("telemetry.sdk.version", opentelemetry_version()),
+            ("telemetry.distro.name", "agentvitals"),
+            ("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
+        ]
+    }
+
+    /// The version of the OpenTelemetry crates that are re-exported.
+    fn opentelemetry_version() -> &'static str {
+        "0.33.1"
     }
 }
 
@@ -352,6 +376,8 @@ pub mod metric {
     pub const SDK_UP: &str = "agentvitals.sdk.up";
     /// Operations that the layer has seen start.
     pub const SDK_OPERATIONS: &str = "agentvitals.sdk.operations";
+    /// Operations that were not measured because too many were going on.
+    pub const SDK_OPERATIONS_REFUSED: &str = "agentvitals.sdk.operations.refused";
     /// Spans that the exporter delivered.
     pub const SDK_SPANS_EXPORTED: &str = "agentvitals.sdk.spans.exported";
     /// Spans that were lost, by reason.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
-use super::{CostReport, CostRow, ModelCall, Nanodollars, Price, Pricing};
+use super::{CostReport, ModelCall, Nanodollars, Price, Pricing};
 use crate::clock::Clock;
 use crate::names::Name;
 use crate::operation::{Operation, Usage};
@@ -16,8 +16,8 @@ use crate::semconv::{attr, metric, unit};
 
 /// Runs of which costs are being added up.
 const MAX_RUNS: usize = 65_536;
-/// Rows of the report; further combinations of model and agent share one row.
-const MAX_ROWS: usize = 2_000;
+/// The keys of the report.
+const REPORT_KEYS: [&str; 4] = [attr::PROVIDER_NAME, attr::REQUEST_MODEL, attr::RESPONSE_MODEL, attr::AGENT_NAME];
 
 /// Adds up the cost of model calls.
 #[derive(Debug)]
@@ -39,46 +39,30 @@ struct RowKey {
     agent: Name,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
-    rows: HashMap<RowKey, Row>,
-    runs: HashMap<u64, Row>,
+    report: CostReport,
+    runs: HashMap<u64, Run>,
     /// Runs that have ended, with their agent: the newest, and those before.
     ended: [Vec<(u64, Name)>; 2],
 }
 
+/// What a run has cost so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Row {
+struct Run {
     calls: u64,
     unpriced: u64,
-    usage: Usage,
     cost: Nanodollars,
-}
-
-impl Row {
-    fn add(&mut self, usage: &Usage, price: Option<Nanodollars>) {
-        self.calls += 1;
-        match price {
-            Some(cost) => self.cost = self.cost.saturating_add(cost),
-            None => self.unpriced += 1,
-        }
-        let sum = |total: &mut Option<u64>, more: Option<u64>| {
-            if let Some(more) = more {
-                *total = Some(total.unwrap_or(0).saturating_add(more));
-            }
-        };
-        sum(&mut self.usage.input_tokens, usage.input_tokens);
-        sum(&mut self.usage.output_tokens, usage.output_tokens);
-        sum(&mut self.usage.cache_read_tokens, usage.cache_read_tokens);
-        sum(&mut self.usage.cache_write_tokens, usage.cache_write_tokens);
-        sum(&mut self.usage.reasoning_tokens, usage.reasoning_tokens);
-    }
 }
 
 impl Ledger {
     pub(crate) fn new(meter: &Meter, pricing: Arc<dyn Pricing>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
-            books: Mutex::default(),
+            books: Mutex::new(Books {
+                report: CostReport::by(REPORT_KEYS),
+                runs: HashMap::new(),
+                ended: [Vec::new(), Vec::new()],
+            }),
             pricing,
             clock,
             cost: meter
@@ -111,32 +95,30 @@ impl Ledger {
         let usage = operation.usage();
         let price = self.price(&key, usage, operation.ended_ns);
         let attributes = attributes_of(&key);
-        match price {
+        match price.known() {
             Some(cost) => self.cost.add(cost.get(), &attributes),
             None => self.unpriced.add(1, &attributes),
         }
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = books.rows.len() >= MAX_ROWS && !books.rows.contains_key(&key);
-        let key = if full { RowKey { request_model: Name::OTHER, ..RowKey::default() } } else { key };
-        books.rows.entry(key).or_default().add(&usage, price);
+        let row = [key.provider, key.request_model, key.response_model, key.agent].map(Name::as_str);
+        books.report.add(&row, &usage, price);
         let run = operation.run;
         if run != 0 && (books.runs.len() < MAX_RUNS || books.runs.contains_key(&run)) {
-            books.runs.entry(run).or_default().add(&usage, price);
+            let run = books.runs.entry(run).or_default();
+            run.calls += 1;
+            match price.known() {
+                Some(cost) => run.cost += cost,
+                None => run.unpriced += 1,
+            }
         }
     }
 
-    fn price(&self, key: &RowKey, usage: Usage, ended_ns: u64) -> Option<Nanodollars> {
-        let call = ModelCall::new(
-            key.provider.as_str_if_some(),
-            key.request_model.as_str_if_some(),
-            key.response_model.as_str_if_some(),
-            usage,
-            self.clock.wall_at(ended_ns),
-        );
-        match self.pricing.price(&call) {
-            Price::Known(cost) => Some(cost),
-            Price::Unknown(_) => None,
-        }
+    fn price(&self, key: &RowKey, usage: Usage, ended_ns: u64) -> Price {
+        let call = ModelCall::new(usage, self.clock.wall_at(ended_ns))
+            .provider(key.provider.as_str_if_some())
+            .request_model(key.request_model.as_str_if_some())
+            .response_model(key.response_model.as_str_if_some());
+        self.pricing.price(&call)
     }
 
     /// Notes that an agent's run is over.
@@ -153,48 +135,31 @@ impl Ledger {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let books = &mut *books;
         for (run, agent) in books.ended[1].drain(..) {
-            if let Some(row) = books.runs.remove(&run) {
-                self.measure_run(&row, agent);
+            if let Some(run) = books.runs.remove(&run) {
+                self.measure_run(&run, agent);
             }
         }
         books.ended.swap(0, 1);
     }
 
-    fn measure_run(&self, row: &Row, agent: Name) {
+    fn measure_run(&self, run: &Run, agent: Name) {
         // A run of which no call has a price has no known cost.
-        if row.unpriced == row.calls {
+        if run.unpriced == run.calls {
             return;
         }
         let mut attributes = Vec::with_capacity(2);
         if let Some(agent) = agent.as_str_if_some() {
             attributes.push(KeyValue::new(attr::AGENT_NAME, agent));
         }
-        if row.unpriced > 0 {
+        if run.unpriced > 0 {
             attributes.push(KeyValue::new(attr::COST_PARTIAL, true));
         }
-        self.run_cost.record(row.cost.usd(), &attributes);
+        self.run_cost.record(run.cost.usd(), &attributes);
     }
 
-    /// What model calls have cost so far, by provider, model and agent.
+    /// What model calls have cost so far, by [`REPORT_KEYS`].
     pub(crate) fn report(&self) -> CostReport {
-        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut report = CostReport::default();
-        for (key, row) in &books.rows {
-            report.push(CostRow::new(
-                &[
-                    (attr::PROVIDER_NAME, key.provider),
-                    (attr::REQUEST_MODEL, key.request_model),
-                    (attr::RESPONSE_MODEL, key.response_model),
-                    (attr::AGENT_NAME, key.agent),
-                ]
-                .map(|(name, value)| (name, value.as_str())),
-                row.calls,
-                row.unpriced,
-                row.usage,
-                row.cost,
-            ));
-        }
-        report
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).report.clone()
     }
 }
 

@@ -25,6 +25,7 @@
 
 #[cfg(feature = "prices")]
 mod genai;
+mod ledger;
 mod money;
 mod names;
 mod prices;
@@ -40,6 +41,7 @@ use serde::Serialize;
 
 #[cfg(feature = "prices")]
 pub use genai::GenaiPrices;
+pub(crate) use ledger::Ledger;
 pub use money::Nanodollars;
 pub use prices::Prices;
 pub use report::{CostReport, CostRow};
@@ -160,8 +162,7 @@ impl UnknownReason {
 
 /// Gives prices. Implement it to ask a price list of your own.
 ///
-/// It is asked on the traced thread when a model call ends, so it must not block; [`Self::warm_up`] is the place
-/// to load what is needed.
+/// It is asked on threads of the SDK, some time after the call; [`Self::warm_up`] is the place to load what is needed.
 pub trait Pricing: Debug + Send + Sync {
     /// What this call costs.
     fn price(&self, call: &ModelCall<'_>) -> Price;

@@ -72,6 +72,12 @@ pub(super) struct Callsites {
     seen: RwLock<HashMap<usize, Option<&'static Site>>>,
 }
 
+/// Whether spans of a callsite can be operations.
+pub(crate) fn declares_operation(metadata: &Metadata<'_>) -> bool {
+    let fields = metadata.fields();
+    [attr::OPERATION_NAME, attr::MCP_METHOD_NAME, attr::OPERATION].iter().any(|name| fields.field(name).is_some())
+}
+
 type Cached = (u64, usize, Option<&'static Site>);
 const CACHE_SLOTS: usize = 128;
 
@@ -115,14 +121,10 @@ impl Callsites {
     }
 
     fn classify(&self, metadata: &'static Metadata<'static>) -> Option<&'static Site> {
-        let fields = metadata.fields();
-        let candidate = [attr::OPERATION_NAME, attr::MCP_METHOD_NAME, attr::OPERATION]
-            .iter()
-            .any(|name| fields.field(name).is_some());
-        if !candidate {
+        if !declares_operation(metadata) {
             return None;
         }
-        let roles = fields.iter().map(|field| self.role_of(field.name())).collect();
+        let roles = metadata.fields().iter().map(|field| self.role_of(field.name())).collect();
         // Leaked like the callsite itself, which is a static too: once per span macro of the program.
         Some(Box::leak(Box::new(Site { roles })))
     }

@@ -21,6 +21,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use self::callsites::Callsites;
+pub(crate) use self::callsites::declares_operation;
 use self::table::{Enqueued, FailedCall, Record, Table};
 pub(crate) use self::visitor::set_outcome;
 use self::visitor::{FieldVisitor, Formatting, set_error};
@@ -122,6 +123,11 @@ impl Shared {
     /// Whether message content may leave the process.
     pub(crate) fn captures_content(&self) -> bool {
         self.captures_content
+    }
+
+    /// Whether this layer was found to stand behind an OpenTelemetry layer.
+    pub(crate) fn is_behind_otel_layer(&self) -> bool {
+        self.otel_order.load(Ordering::Relaxed) == ORDER_WRONG
     }
 
     /// Measures the operations whose function has returned although their span is kept open by spans below it.

@@ -8,6 +8,7 @@
 //! OpenTelemetry runs.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -94,18 +95,26 @@ impl Table {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an operation. `false` if the table is full: it is counted as refused.
+    /// Adds an operation. `false` if it is there already (the layer was added twice), or if the table is full: then it
+    /// is counted as refused.
     #[inline]
     pub(super) fn insert(&self, id: &Id, record: Record) -> bool {
         let id = id.into_u64();
         let mut shard = self.shard(id);
-        shard.seen += 1;
-        if shard.open.len() >= self.shard_limit {
-            shard.refused += 1;
-            return false;
+        let shard = &mut *shard;
+        let full = shard.open.len() >= self.shard_limit;
+        match shard.open.entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(slot) => {
+                shard.seen += 1;
+                if full {
+                    shard.refused += 1;
+                } else {
+                    slot.insert(record);
+                }
+                !full
+            }
         }
-        shard.open.insert(id, record);
-        true
     }
 
     /// Calls `f` with the operation of a span, under the lock: `f` must not call out.
