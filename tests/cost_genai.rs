@@ -155,7 +155,8 @@ fn the_time_of_the_call_chooses_the_price() {
 #[test]
 fn names_without_end_do_not_spoil_the_prices_of_known_models() {
     let prices = GenaiPrices::new();
-    let of = |model: &str| prices.price(&ModelCall::new(Usage::new(10_000, 1_000), at()).request_model(model));
+    let of =
+        |model: &str| prices.price(&ModelCall::new(Usage::new(10_000, 1_000), at()).request_model(model));
     for n in 0..2_500 {
         assert_eq!(of(&format!("made-up-{n}")), Price::Unknown(UnknownReason::ModelNotFound));
         if n % 500 == 0 {
