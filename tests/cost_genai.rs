@@ -151,6 +151,20 @@ fn the_time_of_the_call_chooses_the_price() {
     assert_eq!((of_o3(20_240).as_str(), of_o3(20_250).as_str()), ("$0.1", "$0.02"));
 }
 
+/// What is kept is bounded; more models than that are priced all the same.
+#[test]
+fn names_without_end_do_not_spoil_the_prices_of_known_models() {
+    let prices = GenaiPrices::new();
+    let of =
+        |model: &str| prices.price(&ModelCall::new(Usage::new(10_000, 1_000), at()).request_model(model));
+    for n in 0..2_500 {
+        assert_eq!(of(&format!("made-up-{n}")), Price::Unknown(UnknownReason::ModelNotFound));
+        if n % 500 == 0 {
+            assert_eq!(of("gpt-4.1").known().unwrap().get(), 28_000_000);
+        }
+    }
+}
+
 /// Feature: E5
 #[test]
 fn ones_own_table_goes_before_the_list() {

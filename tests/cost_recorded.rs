@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Shows what must be seen even if the test passes: the test harness keeps what the print macros write.
 fn show(text: &str) {
-    writeln!(std::io::stderr(), "{text}").unwrap();
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 /// A model call of a recorded run.
