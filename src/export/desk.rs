@@ -29,6 +29,8 @@ struct Waiting {
 /// The deadlines of a shutdown.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stop {
+    /// All chunks below this number ended before the shutdown was asked for.
+    pub(super) target: u64,
     /// Until then spans are exported; the rest of the time belongs to the metrics.
     pub(super) spans_until: Instant,
     pub(super) until: Instant,
@@ -108,7 +110,8 @@ impl Desk {
         let until = Instant::now() + deadline;
         if self.stop.is_none_or(|stop| until < stop.until) {
             let for_metrics = (deadline / 4).min(Duration::from_secs(1));
-            self.stop = Some(Stop { spans_until: until - for_metrics, until });
+            let target = self.stop.map_or_else(|| self.queue.seal(), |stop| stop.target);
+            self.stop = Some(Stop { target, spans_until: until - for_metrics, until });
         }
     }
 

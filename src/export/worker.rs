@@ -44,6 +44,8 @@ pub(super) struct Worker {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     collecting: bool,
+    /// No span comes in any more.
+    closed: bool,
     /// A collection panicked while the pipeline was shutting down; it is not tried again.
     give_up_metrics: bool,
     next_spans: Option<Instant>,
@@ -117,8 +119,12 @@ impl Worker {
     async fn drain(&mut self) {
         loop {
             self.desk.look();
-            if self.desk.stop().is_some_and(|stop| stop.spans_until <= Instant::now()) {
-                return;
+            if let Some(stop) = self.desk.stop() {
+                // Spans that end while others are being exported must not keep the shutdown from its end.
+                let asked_for_is_done = !self.progress.closed && stop.target <= self.queue.oldest();
+                if asked_for_is_done || stop.spans_until <= Instant::now() {
+                    return;
+                }
             }
             // Under a constant load there is always a next batch, and metrics must go out as well.
             if self.progress.next_metrics.is_some_and(|at| at <= Instant::now()) {
@@ -199,6 +205,7 @@ impl Worker {
     /// The last things: what ended while the rest was exported, the metrics, and the count of what is left.
     async fn finish(&mut self) {
         self.queue.close();
+        self.progress.closed = true;
         self.drain().await;
         self.stats.add_lost(LossReason::Shutdown, self.queue.discard());
         if !self.progress.give_up_metrics {

@@ -32,7 +32,7 @@ use crate::config::{Destination, Protocol, Signal};
 #[derive(Debug)]
 enum Transport {
     #[cfg(feature = "otlp-grpc")]
-    Grpc(grpc::Grpc),
+    Grpc(Box<grpc::Grpc>),
     #[cfg(feature = "otlp-http")]
     Http(Box<http::Http>),
 }
@@ -42,7 +42,7 @@ impl Transport {
     fn new(destination: &Destination, signal: Signal) -> Result<Self, Error> {
         match destination.protocol {
             #[cfg(feature = "otlp-grpc")]
-            Protocol::Grpc => Ok(Self::Grpc(grpc::Grpc::new(destination, signal)?)),
+            Protocol::Grpc => Ok(Self::Grpc(Box::new(grpc::Grpc::new(destination, signal)?))),
             #[cfg(not(feature = "otlp-grpc"))]
             Protocol::Grpc => Err(Error::config(format!(
                 "{signal:?} go to {:?} over gRPC, but this build lacks it; enable the feature otlp-grpc or choose \
