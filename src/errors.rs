@@ -100,17 +100,81 @@ pub(crate) fn classify(message: &str) -> &'static str {
 
 /// Lower-case needles, the more specific classes first.
 const PATTERNS: &[(ErrorClass, &[&str])] = &[
-    (ErrorClass::ContextLength, &["context_length", "context length", "contextlength", "maximum context", "too many tokens", "prompt is too long"]),
-    (ErrorClass::ContentFilter, &["content_filter", "content filter", "contentfilter", "content policy", "content_policy", "guardrail", "safety"]),
-    (ErrorClass::RateLimit, &["rate_limit", "rate limit", "ratelimit", "too many requests", "toomanyrequests", "quota", "resource_exhausted", "resourceexhausted", "throttl", "overloaded"]),
+    (
+        ErrorClass::ContextLength,
+        &[
+            "context_length",
+            "context length",
+            "contextlength",
+            "maximum context",
+            "too many tokens",
+            "prompt is too long",
+        ],
+    ),
+    (
+        ErrorClass::ContentFilter,
+        &[
+            "content_filter",
+            "content filter",
+            "contentfilter",
+            "content policy",
+            "content_policy",
+            "guardrail",
+            "safety",
+        ],
+    ),
+    (
+        ErrorClass::RateLimit,
+        &[
+            "rate_limit",
+            "rate limit",
+            "ratelimit",
+            "too many requests",
+            "toomanyrequests",
+            "quota",
+            "resource_exhausted",
+            "resourceexhausted",
+            "throttl",
+            "overloaded",
+        ],
+    ),
     (ErrorClass::Timeout, &["timeout", "timed out", "timedout", "deadline"]),
     (ErrorClass::Cancelled, &["cancelled", "canceled", "aborted"]),
-    (ErrorClass::Authentication, &["authentication", "unauthorized", "unauthenticated", "api key", "api_key", "apikey", "forbidden", "permission"]),
-    (ErrorClass::Connection, &["connection", "connect error", "connecterror", "dns error", "broken pipe", "unexpected eof"]),
+    (
+        ErrorClass::Authentication,
+        &[
+            "authentication",
+            "unauthorized",
+            "unauthenticated",
+            "api key",
+            "api_key",
+            "apikey",
+            "forbidden",
+            "permission",
+        ],
+    ),
+    (
+        ErrorClass::Connection,
+        &["connection", "connect error", "connecterror", "dns error", "broken pipe", "unexpected eof"],
+    ),
     (ErrorClass::Tool, &["tool_error", "toolerror"]),
     (ErrorClass::Panic, &["panic"]),
-    (ErrorClass::ServerError, &["server_error", "server error", "servererror", "service unavailable", "serviceunavailable", "bad gateway", "http_5xx"]),
-    (ErrorClass::InvalidRequest, &["invalid_request", "invalid request", "invalidrequest", "bad request", "badrequest"]),
+    (
+        ErrorClass::ServerError,
+        &[
+            "server_error",
+            "server error",
+            "servererror",
+            "service unavailable",
+            "serviceunavailable",
+            "bad gateway",
+            "http_5xx",
+        ],
+    ),
+    (
+        ErrorClass::InvalidRequest,
+        &["invalid_request", "invalid request", "invalidrequest", "bad request", "badrequest"],
+    ),
 ];
 
 /// Whether `text` contains `needle`, which is lower-case ASCII, in any case.

@@ -14,6 +14,7 @@ pub mod propagation;
 pub mod sampling;
 pub mod semconv;
 mod span;
+mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -27,7 +28,16 @@ pub use errors::ErrorClass;
 pub use layer::AgentLayer;
 pub use names::Name;
 pub use operation::{Observe, Operation, OperationKind, Outcome, Usage};
-pub use span::{InOperation, OperationFuture, OperationStream, RecordOperation, Response, StreamExt, Tracked, TryOperationStream, track};
+pub use span::{
+    InOperation, OperationFuture, OperationStream, RecordOperation, Response, StreamExt, Tracked,
+    TryOperationStream, track,
+};
+pub use telemetry::{
+    Builder, DEFAULT_MAX_OPEN_OPERATIONS, Measured, Status, Telemetry, VitalsLayer, builder,
+};
+
+// The crates that agentvitals was built against: with another version of one of them, spans go nowhere.
+pub use {opentelemetry, opentelemetry_sdk, tracing, tracing_opentelemetry, tracing_subscriber};
 
 /// What the macros use.
 #[doc(hidden)]

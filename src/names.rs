@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// How many different names the process can hold.
-pub const MAX_NAMES: usize = 32_768;
+pub(crate) const MAX_NAMES: usize = 32_768;
 /// Longer names are cut here, so that no text of unknown size becomes a metric attribute.
-pub const MAX_NAME_BYTES: usize = 128;
+pub(crate) const MAX_NAME_BYTES: usize = 128;
 
 /// A name, or its absence.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -93,7 +93,7 @@ impl fmt::Debug for Name {
 }
 
 /// How many names were refused because the table is full.
-pub fn refused() -> u64 {
+pub(crate) fn refused() -> u64 {
     REFUSED.load(Ordering::Relaxed)
 }
 
@@ -109,10 +109,7 @@ struct Table {
 }
 
 static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(|| {
-    RwLock::new(Table {
-        numbers: HashMap::from([("other", Name::OTHER)]),
-        texts: vec!["", "other"],
-    })
+    RwLock::new(Table { numbers: HashMap::from([("other", Name::OTHER)]), texts: vec!["", "other"] })
 });
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 

@@ -231,7 +231,7 @@ impl std::fmt::Debug for Amount {
 }
 
 /// How many attributes of the user's own choice can be on metrics.
-pub const MAX_EXTRA_ATTRIBUTES: usize = 4;
+pub(crate) const MAX_EXTRA_ATTRIBUTES: usize = 4;
 
 /// One operation, as far as metrics, cost and health need to know it.
 ///

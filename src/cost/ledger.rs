@@ -17,7 +17,8 @@ use crate::semconv::{attr, metric, unit};
 /// Runs of which costs are being added up.
 const MAX_RUNS: usize = 65_536;
 /// The keys of the report.
-const REPORT_KEYS: [&str; 4] = [attr::PROVIDER_NAME, attr::REQUEST_MODEL, attr::RESPONSE_MODEL, attr::AGENT_NAME];
+const REPORT_KEYS: [&str; 4] =
+    [attr::PROVIDER_NAME, attr::REQUEST_MODEL, attr::RESPONSE_MODEL, attr::AGENT_NAME];
 
 /// Adds up the cost of model calls.
 #[derive(Debug)]

@@ -50,7 +50,10 @@ impl Meters {
             tool_duration: seconds(metric::EXECUTE_TOOL_DURATION, "Duration of tool calls."),
             workflow_duration: seconds(metric::INVOKE_WORKFLOW_DURATION, "Duration of workflow runs."),
             mcp_client_duration: seconds(metric::MCP_CLIENT_DURATION, "Duration of MCP requests, as sent."),
-            mcp_server_duration: seconds(metric::MCP_SERVER_DURATION, "Duration of MCP requests, as received."),
+            mcp_server_duration: seconds(
+                metric::MCP_SERVER_DURATION,
+                "Duration of MCP requests, as received.",
+            ),
             own_duration: seconds(metric::OPERATION_OWN_DURATION, "Duration of other named operations."),
             tokens: sizes(metric::TOKEN_USAGE, unit::TOKEN, "Number of input and output tokens used."),
             token_details: counter(
@@ -58,8 +61,14 @@ impl Meters {
                 unit::TOKEN,
                 "Parts of the tokens: read from and written to the provider's cache, spent on reasoning.",
             ),
-            first_chunk: seconds(metric::TIME_TO_FIRST_CHUNK, "Time to the first chunk of a streamed answer."),
-            chunk_gap: seconds(metric::TIME_PER_OUTPUT_CHUNK, "Time per chunk of a streamed answer, after the first."),
+            first_chunk: seconds(
+                metric::TIME_TO_FIRST_CHUNK,
+                "Time to the first chunk of a streamed answer.",
+            ),
+            chunk_gap: seconds(
+                metric::TIME_PER_OUTPUT_CHUNK,
+                "Time per chunk of a streamed answer, after the first.",
+            ),
             tokens_per_second: meter
                 .f64_histogram(metric::TOKENS_PER_SECOND)
                 .with_unit(unit::TOKENS_PER_SECOND)
@@ -70,19 +79,31 @@ impl Meters {
                 unit::INFERENCE_CALL,
                 "Model calls of an agent run, failed ones included.",
             ),
-            tool_calls: sizes(metric::INVOKE_AGENT_TOOL_CALLS, unit::TOOL_CALL, "Tool calls of an agent run."),
+            tool_calls: sizes(
+                metric::INVOKE_AGENT_TOOL_CALLS,
+                unit::TOOL_CALL,
+                "Tool calls of an agent run.",
+            ),
             tasks: counter(metric::TASKS, unit::TASK, "Finished agent runs by outcome."),
             input_size: sizes(metric::TOOL_INPUT_SIZE, unit::BYTES, "Size of tool inputs."),
             output_size: sizes(metric::TOOL_OUTPUT_SIZE, unit::BYTES, "Size of tool outputs."),
             steps: sizes(metric::WORKFLOW_STEPS, unit::STEP, "Steps that a workflow run finished."),
             recovery: seconds(metric::RECOVERY_DURATION, "Time from the first error to the next success."),
             retries: counter(metric::RETRIES, unit::RETRY, "Calls that were made again after an error."),
-            fallbacks: counter(metric::FALLBACKS, unit::FALLBACK, "Calls that went to another model after an error."),
+            fallbacks: counter(
+                metric::FALLBACKS,
+                unit::FALLBACK,
+                "Calls that went to another model after an error.",
+            ),
         }
     }
 
     #[inline]
-    pub(super) fn duration_of(&self, kind: OperationKind, mcp_server: bool) -> (&'static str, &Histogram<f64>) {
+    pub(super) fn duration_of(
+        &self,
+        kind: OperationKind,
+        mcp_server: bool,
+    ) -> (&'static str, &Histogram<f64>) {
         match kind {
             OperationKind::Agent => (metric::INVOKE_AGENT_DURATION, &self.agent_duration),
             OperationKind::Tool => (metric::EXECUTE_TOOL_DURATION, &self.tool_duration),
@@ -118,7 +139,9 @@ pub(crate) fn view(histograms: Histograms, limit: usize) -> impl Fn(&Instrument)
                 boundaries: bounds.unwrap_or_default().to_vec(),
                 record_min_max: true,
             },
-            _ => Aggregation::Base2ExponentialHistogram { max_size: 160, max_scale: 20, record_min_max: true },
+            _ => {
+                Aggregation::Base2ExponentialHistogram { max_size: 160, max_scale: 20, record_min_max: true }
+            }
         };
         // One more than our own limit, so that ours counts what is over and not the SDK's.
         Stream::builder().with_aggregation(aggregation).with_cardinality_limit(limit + 1).build().ok()
@@ -134,7 +157,9 @@ fn bounds_of(name: &str) -> Option<&'static [f64]> {
         | metric::OPERATION_OWN_DURATION => buckets::DURATION,
         metric::TOKEN_USAGE => buckets::TOKENS,
         metric::INVOKE_AGENT_DURATION | metric::RECOVERY_DURATION => buckets::AGENT_DURATION,
-        metric::INVOKE_AGENT_INFERENCE_CALLS | metric::INVOKE_AGENT_TOOL_CALLS | metric::WORKFLOW_STEPS => buckets::CALLS,
+        metric::INVOKE_AGENT_INFERENCE_CALLS | metric::INVOKE_AGENT_TOOL_CALLS | metric::WORKFLOW_STEPS => {
+            buckets::CALLS
+        }
         metric::INVOKE_WORKFLOW_DURATION => buckets::WORKFLOW_DURATION,
         metric::MCP_CLIENT_DURATION | metric::MCP_SERVER_DURATION => buckets::MCP_DURATION,
         metric::TOOL_INPUT_SIZE | metric::TOOL_OUTPUT_SIZE => buckets::BYTES,

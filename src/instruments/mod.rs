@@ -53,7 +53,12 @@ thread_local! {
 }
 
 impl Instruments {
-    pub(crate) fn new(meter: &Meter, ledger: Arc<Ledger>, extra_keys: &[String], series_limit: usize) -> Self {
+    pub(crate) fn new(
+        meter: &Meter,
+        ledger: Arc<Ledger>,
+        extra_keys: &[String],
+        series_limit: usize,
+    ) -> Self {
         let active = Arc::new(Active::default());
         observe_active(meter, &active);
         Self {
@@ -152,7 +157,8 @@ impl Instruments {
         let cause = operation.retry_cause;
         let after_failure = u64::from(cause.is_some());
         let fallbacks = u64::from(operation.fallback || (operation.retry_fallback && cause.is_some()));
-        let retries = u64::from(operation.retries) + after_failure - u64::from(operation.retry_fallback) * after_failure;
+        let retries = u64::from(operation.retries) + after_failure
+            - u64::from(operation.retry_fallback) * after_failure;
         let attributes = retry_attributes(operation, cause);
         if retries > 0 {
             self.meters.retries.add(retries, &attributes);

@@ -27,9 +27,15 @@ impl SeriesKey {
             OperationKind::Agent => {
                 [o.agent.id(), o.request_model.id(), o.error_type.id(), outcome, o.task_type.id(), 0, 0]
             }
-            OperationKind::Tool => {
-                [o.tool.id(), o.tool_type.id(), o.agent.id(), o.error_type.id(), o.mcp_method.id(), u32::from(o.mcp_server), 0]
-            }
+            OperationKind::Tool => [
+                o.tool.id(),
+                o.tool_type.id(),
+                o.agent.id(),
+                o.error_type.id(),
+                o.mcp_method.id(),
+                u32::from(o.mcp_server),
+                0,
+            ],
             OperationKind::Workflow => [o.workflow.id(), o.error_type.id(), 0, 0, 0, 0, 0],
             OperationKind::Mcp => {
                 [o.mcp_method.id(), o.tool.id(), o.error_type.id(), u32::from(o.mcp_server), 0, 0, 0]
@@ -155,7 +161,10 @@ impl Series {
         let seconds = operation.duration_ns as f64 / 1e9;
         let (name, histogram) = meters.duration_of(self.kind, operation.mcp_server);
         self.duration
-            .get(|| limits.bind(name, self.attributes(true), self.overflow, |attributes| histogram.bind(attributes)))
+            .get(|| {
+                limits
+                    .bind(name, self.attributes(true), self.overflow, |attributes| histogram.bind(attributes))
+            })
             .record(seconds);
         match self.kind {
             OperationKind::Agent => self.record_agent(meters, limits, operation),
@@ -194,7 +203,11 @@ impl Series {
             let writing = seconds - first;
             if let Some(tokens) = operation.output_tokens.get().filter(|_| writing > 0.0) {
                 self.tokens_per_second
-                    .get(|| self.bind(limits, metric::TOKENS_PER_SECOND, false, |a| meters.tokens_per_second.bind(a)))
+                    .get(|| {
+                        self.bind(limits, metric::TOKENS_PER_SECOND, false, |a| {
+                            meters.tokens_per_second.bind(a)
+                        })
+                    })
                     .record(tokens as f64 / writing);
             }
         }
@@ -203,18 +216,24 @@ impl Series {
     #[inline]
     fn record_agent(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation) {
         self.tasks
-            .get(|| limits.bind(metric::TASKS, self.task_attributes(), self.overflow, |a| meters.tasks.bind(a)))
+            .get(|| {
+                limits.bind(metric::TASKS, self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
+            })
             .add(1);
         self.inference_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, agent, self.overflow, |a| meters.inference_calls.bind(a))
+                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, agent, self.overflow, |a| {
+                    meters.inference_calls.bind(a)
+                })
             })
             .record(u64::from(operation.inference_calls));
         self.tool_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, agent, self.overflow, |a| meters.tool_calls.bind(a))
+                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, agent, self.overflow, |a| {
+                    meters.tool_calls.bind(a)
+                })
             })
             .record(u64::from(operation.tool_calls));
     }

@@ -75,7 +75,9 @@ pub(super) struct Callsites {
 /// Whether spans of a callsite can be operations.
 pub(crate) fn declares_operation(metadata: &Metadata<'_>) -> bool {
     let fields = metadata.fields();
-    [attr::OPERATION_NAME, attr::MCP_METHOD_NAME, attr::OPERATION].iter().any(|name| fields.field(name).is_some())
+    [attr::OPERATION_NAME, attr::MCP_METHOD_NAME, attr::OPERATION]
+        .iter()
+        .any(|name| fields.field(name).is_some())
 }
 
 type Cached = (u64, usize, Option<&'static Site>);
@@ -88,7 +90,11 @@ thread_local! {
 impl Callsites {
     /// `extra` are the attributes that the user allows on metrics.
     pub(super) fn new(instance: u64, extra: &[String]) -> Self {
-        Self { instance, extra: extra.iter().take(MAX_EXTRA_ATTRIBUTES).cloned().collect(), seen: RwLock::default() }
+        Self {
+            instance,
+            extra: extra.iter().take(MAX_EXTRA_ATTRIBUTES).cloned().collect(),
+            seen: RwLock::default(),
+        }
     }
 
     /// The callsite of `metadata`, if its spans can be operations.

@@ -9,7 +9,7 @@ mod sweep;
 mod table;
 mod visitor;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -53,7 +53,17 @@ pub(crate) struct Shared {
     /// The thread that measures finished operations.
     worker: OnceLock<Thread>,
     batch: Mutex<Vec<Operation>>,
+    otel_order: AtomicU8,
 }
+
+/// Nothing is known of an OpenTelemetry layer beside this one.
+const ORDER_UNKNOWN: u8 = 0;
+/// There is one.
+const ORDER_SEEN: u8 = 1;
+/// It comes after this layer, as it should.
+const ORDER_RIGHT: u8 = 2;
+/// It comes before this layer.
+const ORDER_WRONG: u8 = 3;
 
 /// Tells layers apart in the threads' caches.
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
@@ -89,6 +99,7 @@ impl Shared {
             captures_content,
             worker: OnceLock::new(),
             batch: Mutex::default(),
+            otel_order: AtomicU8::new(ORDER_UNKNOWN),
         }
     }
 
@@ -369,19 +380,25 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let shared = &*self.shared;
         let now = shared.clock.now_ns();
-        shared.table.with(id.into_u64(), |record| {
+        let found = shared.table.with(id.into_u64(), |record| {
             record.exit_ns = now;
             if std::thread::panicking() {
                 set_outcome(&mut record.operation, Some(Outcome::Error));
                 record.operation.error_type = Name::new(error_type::PANIC);
             }
         });
+        if found.is_some() && shared.otel_order.load(Ordering::Relaxed) == ORDER_UNKNOWN {
+            shared.look_for_otel_layer(id);
+        }
     }
 
     fn on_close(&self, span: Id, context: Context<'_, S>) {
         let shared = &*self.shared;
         let id = span.into_u64();
         let Some(ending) = shared.table.with(id, |record| Ending::of(record)) else { return };
+        if shared.otel_order.load(Ordering::Relaxed) == ORDER_SEEN {
+            shared.judge_otel_order(&span);
+        }
         if ending.error_type.is_some() && !ending.has_error_type && context.span(&span).is_some() {
             shared.mark_span(&span, ending.error_type);
         }
@@ -397,7 +414,12 @@ where
 impl Shared {
     /// The span of the agent that a new operation is part of, and what the operation has from it.
     #[inline]
-    fn find_agent<S>(&self, attributes: &Attributes<'_>, context: &Context<'_, S>, operation: &mut Operation) -> u64
+    fn find_agent<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        context: &Context<'_, S>,
+        operation: &mut Operation,
+    ) -> u64
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
@@ -410,7 +432,8 @@ impl Shared {
             let id = span.id().into_u64();
             let found = self.table.with(id, |record| {
                 let above = &record.operation;
-                let agent_span = if above.kind == Some(OperationKind::Agent) { id } else { record.agent_span };
+                let agent_span =
+                    if above.kind == Some(OperationKind::Agent) { id } else { record.agent_span };
                 (agent_span, above.agent, above.run, above.task_type)
             });
             if let Some((agent_span, agent, run, task_type)) = found {
@@ -429,7 +452,9 @@ impl Shared {
     /// Reads values that are given as `Debug` or `Display`: they run the user's code, so no lock is held.
     #[cold]
     fn record_formatted(&self, id: &Id, values: &Values<'_>) {
-        let Some((site, mut operation)) = self.table.with(id.into_u64(), |record| (record.site, record.operation)) else {
+        let Some((site, mut operation)) =
+            self.table.with(id.into_u64(), |record| (record.site, record.operation))
+        else {
             return;
         };
         let mut visitor = FieldVisitor::new(site, &mut operation, Formatting::Now);
@@ -456,10 +481,30 @@ impl Shared {
         use opentelemetry::KeyValue;
         use opentelemetry::trace::TraceContextExt as _;
 
-        let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade) else { return };
-        if let Some(context) = tracing_opentelemetry::get_otel_context(id, &dispatch) {
+        if let Some(context) = self.otel_context(id) {
             context.span().set_attribute(KeyValue::new(attr::ERROR_TYPE, error_type.as_str()));
         }
+    }
+
+    fn otel_context(&self, id: &Id) -> Option<opentelemetry::Context> {
+        let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade)?;
+        tracing_opentelemetry::get_otel_context(id, &dispatch)
+    }
+
+    /// Finds out once whether there is an OpenTelemetry layer: when an operation is left, it has data of the span.
+    #[cold]
+    fn look_for_otel_layer(&self, id: &Id) {
+        if self.otel_context(id).is_some() {
+            self.otel_order.store(ORDER_SEEN, Ordering::Relaxed);
+        }
+    }
+
+    /// Finds out once in which order the layers stand: one that comes before this one has thrown its data of a span
+    /// away when this one hears of the end.
+    #[cold]
+    fn judge_otel_order(&self, id: &Id) {
+        let order = if self.otel_context(id).is_some() { ORDER_RIGHT } else { ORDER_WRONG };
+        self.otel_order.store(order, Ordering::Relaxed);
     }
 }
 

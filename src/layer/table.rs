@@ -166,7 +166,9 @@ impl Table {
 
     /// Copies what `f` makes of each open operation.
     pub(super) fn collect<T>(&self, f: impl Fn(u64, &Record) -> Option<T>) -> Vec<T> {
-        self.all().flat_map(|shard| shard.open.iter().filter_map(|(id, record)| f(*id, record)).collect::<Vec<_>>()).collect()
+        self.all()
+            .flat_map(|shard| shard.open.iter().filter_map(|(id, record)| f(*id, record)).collect::<Vec<_>>())
+            .collect()
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {

@@ -62,7 +62,9 @@ impl<'a> FieldVisitor<'a> {
             Role::Port => operation.server_port = u16::try_from(value).unwrap_or(0),
             Role::Retries => operation.retries = u32::try_from(value).unwrap_or(u32::MAX),
             Role::StepsCompleted => operation.steps_completed = Amount::new(value),
-            Role::TimeToFirstChunk => operation.first_chunk_ns = Amount::new(value.saturating_mul(1_000_000_000)),
+            Role::TimeToFirstChunk => {
+                operation.first_chunk_ns = Amount::new(value.saturating_mul(1_000_000_000))
+            }
             _ => {}
         }
     }
@@ -73,7 +75,8 @@ impl<'a> FieldVisitor<'a> {
             Role::Ignored => {}
             Role::Operation => {
                 operation.operation = Name::new(value);
-                operation.kind = (!value.is_empty()).then(|| OperationKind::from_name(value)).or(operation.kind);
+                operation.kind =
+                    (!value.is_empty()).then(|| OperationKind::from_name(value)).or(operation.kind);
             }
             Role::McpMethod => {
                 operation.mcp_method = Name::new(value);
@@ -98,7 +101,9 @@ impl<'a> FieldVisitor<'a> {
                 self.has_error_type = true;
             }
             Role::Error => set_error(operation, errors::classify(value)),
-            Role::StatusCode if value.eq_ignore_ascii_case("error") => set_error(operation, error_type::OTHER),
+            Role::StatusCode if value.eq_ignore_ascii_case("error") => {
+                set_error(operation, error_type::OTHER)
+            }
             Role::StatusCode => {}
             Role::OtelKind => operation.mcp_server = value.eq_ignore_ascii_case("server"),
             Role::Outcome => set_outcome(operation, Outcome::parse(value)),

@@ -173,12 +173,16 @@ impl RecordOperation for Span {
     }
 
     fn record_tool_input(&self, input: &str) {
-        set_size(self, attr::TOOL_INPUT_BYTES, input, |operation, bytes| operation.input_bytes = Amount::new(bytes));
+        set_size(self, attr::TOOL_INPUT_BYTES, input, |operation, bytes| {
+            operation.input_bytes = Amount::new(bytes)
+        });
         set_content(self, attr::TOOL_CALL_ARGUMENTS, input);
     }
 
     fn record_tool_output(&self, output: &str) {
-        set_size(self, attr::TOOL_OUTPUT_BYTES, output, |operation, bytes| operation.output_bytes = Amount::new(bytes));
+        set_size(self, attr::TOOL_OUTPUT_BYTES, output, |operation, bytes| {
+            operation.output_bytes = Amount::new(bytes)
+        });
         set_content(self, attr::TOOL_CALL_RESULT, output);
     }
 
@@ -265,7 +269,8 @@ fn report_undeclared(span: &Span, key: &'static str) {
     if !cfg!(debug_assertions) {
         return;
     }
-    static REPORTED: std::sync::Mutex<Vec<(tracing::callsite::Identifier, &str)>> = std::sync::Mutex::new(Vec::new());
+    static REPORTED: std::sync::Mutex<Vec<(tracing::callsite::Identifier, &str)>> =
+        std::sync::Mutex::new(Vec::new());
     let Some(metadata) = span.metadata() else { return };
     let seen = (metadata.callsite(), key);
     {

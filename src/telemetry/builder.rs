@@ -29,7 +29,8 @@ use crate::{Clock, Error};
 pub const DEFAULT_MAX_OPEN_OPERATIONS: usize = 131_072;
 
 /// Targets whose spans describe the work of HTTP stacks, not of agents.
-const NOISY_TARGETS: &[&str] = &["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "opentelemetry"];
+const NOISY_TARGETS: &[&str] =
+    &["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "opentelemetry"];
 
 /// Configures telemetry. Everything that is not set here comes from the `OTEL_*` variables, and everything that is
 /// in neither has a documented default: see [`Config`].
@@ -41,7 +42,14 @@ pub struct Builder {
     parts: PipelineParts,
     pricing: Option<Arc<dyn Pricing>>,
     clock: Option<Clock>,
-    ids: Option<Box<dyn FnOnce(opentelemetry_sdk::trace::TracerProviderBuilder) -> opentelemetry_sdk::trace::TracerProviderBuilder + Send>>,
+    ids: Option<
+        Box<
+            dyn FnOnce(
+                    opentelemetry_sdk::trace::TracerProviderBuilder,
+                ) -> opentelemetry_sdk::trace::TracerProviderBuilder
+                + Send,
+        >,
+    >,
     max_open: Option<usize>,
     level: Option<Level>,
     console: bool,
@@ -51,7 +59,10 @@ type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).field("parts", &self.parts).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -261,7 +272,9 @@ impl Builder {
         }
         let mut parts = self.parts;
         if config.disabled {
-            config = config.with_exporters(ExporterKind::None, ExporterKind::None).with_sampler(SamplerConfig::always_off());
+            config = config
+                .with_exporters(ExporterKind::None, ExporterKind::None)
+                .with_sampler(SamplerConfig::always_off());
             parts = PipelineParts::new();
         }
         let clock = self.clock.unwrap_or_else(Clock::system);
@@ -329,7 +342,7 @@ impl Builder {
             ledger,
             tracer_provider,
             meter_provider,
-            worker,
+            _worker: worker,
             pipeline,
         })
     }
@@ -338,19 +351,26 @@ impl Builder {
 /// The user's own table first, then what is built in.
 fn default_pricing(config: &Config) -> Result<Arc<dyn Pricing>, Error> {
     Ok(match &config.prices {
-        Some(path) => Arc::new(Prices::none().then(PriceTable::from_toml_file(path)?).then(Prices::default())),
+        Some(path) => {
+            Arc::new(Prices::none().then(PriceTable::from_toml_file(path)?).then(Prices::default()))
+        }
         None => Arc::new(Prices::default()),
     })
 }
 
 fn resource(config: &Config) -> Resource {
-    let attributes = config.resource_attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let attributes =
+        config.resource_attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let builder = Resource::builder_empty()
         .with_attributes(crate::semconv::resource::sdk().map(|(key, value)| KeyValue::new(key, value)))
         .with_attributes(attributes);
     match &config.service_name {
         Some(name) => builder.with_service_name(name.clone()).build(),
-        None if config.resource_attributes.iter().any(|(key, _)| key == crate::semconv::resource::SERVICE_NAME) => {
+        None if config
+            .resource_attributes
+            .iter()
+            .any(|(key, _)| key == crate::semconv::resource::SERVICE_NAME) =>
+        {
             builder.build()
         }
         None => builder.with_service_name(unknown_service()).build(),

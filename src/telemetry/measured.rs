@@ -48,7 +48,8 @@ impl Measured {
 
     /// A run of a workflow.
     pub fn workflow_run(workflow: &str) -> Self {
-        Self::new(OperationKind::Workflow, operation::INVOKE_WORKFLOW).with(|o| o.workflow = Name::new(workflow))
+        Self::new(OperationKind::Workflow, operation::INVOKE_WORKFLOW)
+            .with(|o| o.workflow = Name::new(workflow))
     }
 
     /// An operation of your own.

@@ -25,7 +25,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Layered;
 use tracing_subscriber::registry::LookupSpan;
 
-pub use self::builder::Builder;
+pub use self::builder::{Builder, DEFAULT_MAX_OPEN_OPERATIONS};
 pub use self::measured::Measured;
 use crate::cost::{CostReport, Ledger};
 use crate::export::{Pipeline, Report};
@@ -66,7 +66,7 @@ pub struct Telemetry {
     ledger: Arc<Ledger>,
     tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
-    worker: Worker,
+    _worker: Worker,
     // Last, so that it is dropped last: what the others still send on their way out goes through it.
     pipeline: Pipeline,
 }
@@ -289,7 +289,10 @@ impl Telemetry {
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
-    pub fn shutdown_within(&self, deadline: Duration) -> impl Future<Output = Result<Report, Error>> + Send + use<> {
+    pub fn shutdown_within(
+        &self,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Report, Error>> + Send + use<> {
         self.pipeline.shutdown(deadline)
     }
 

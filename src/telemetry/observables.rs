@@ -46,7 +46,9 @@ pub(super) fn register(
         .with_unit(unit::MEASUREMENT)
         .with_description("Measurements that went to the overflow series of an instrument with too many.")
         .with_callback(move |observer| {
-            for (name, count) in overflows.upgrade().map(|instruments| instruments.overflows()).unwrap_or_default() {
+            for (name, count) in
+                overflows.upgrade().map(|instruments| instruments.overflows()).unwrap_or_default()
+            {
                 observer.observe(count, &[KeyValue::new(attr::METRIC_NAME, name)]);
             }
         })

@@ -39,7 +39,9 @@ impl CostOf for SpanCost {
                 attr::USAGE_INPUT_TOKENS => usage.input_tokens = count(value),
                 attr::USAGE_OUTPUT_TOKENS => usage.output_tokens = count(value),
                 attr::USAGE_CACHE_READ => usage.cache_read_tokens = count(value),
-                attr::USAGE_CACHE_WRITE | attr::USAGE_CACHE_CREATION => usage.cache_write_tokens = count(value),
+                attr::USAGE_CACHE_WRITE | attr::USAGE_CACHE_CREATION => {
+                    usage.cache_write_tokens = count(value)
+                }
                 attr::USAGE_REASONING => usage.reasoning_tokens = count(value),
                 _ => {}
             }
