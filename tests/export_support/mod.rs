@@ -1,5 +1,10 @@
 //! An OTLP receiver over real sockets (gRPC and HTTP on one port) that answers by script, and spans to send.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, of which each file uses a part"
+)]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
