@@ -156,9 +156,6 @@ fn tls(destination: &Destination) -> Result<ClientConfig, Error> {
             let certificate = certificate.map_err(|error| refuse(NAME, &error))?;
             roots.add(certificate).map_err(|error| refuse(NAME, &error))?;
         }
-        if roots.is_empty() {
-            return Err(refuse(NAME, &format!("{} holds no PEM certificate", path.display())));
-        }
     } else if destination.tls {
         // Read only when needed: it takes milliseconds.
         let system = rustls_native_certs::load_native_certs();
