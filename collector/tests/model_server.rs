@@ -1,5 +1,7 @@
 //! The model server, asked over a plain socket: what any client of the chat completions API gets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 use std::time::Duration;
 
 use agentvitals_collector::demo::{ModelServer, Speed, runs};

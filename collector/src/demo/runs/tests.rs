@@ -22,11 +22,27 @@ fn refused(bytes: impl AsRef<[u8]>) -> String {
     error.to_string()
 }
 
+/// Each of these lines, after a good one, is refused with a message that starts so.
+fn each_is_refused(cases: &[(String, &str)]) {
+    for (bad, expected) in cases {
+        let told = refused(format!("{}\n{bad}\n", line("good", CALL)));
+        assert!(told.starts_with(expected), "{bad}\n  told:     {told}\n  expected: {expected}");
+    }
+}
+
+/// A run with this step.
+fn step(step: &str) -> String {
+    line("r", step)
+}
+
+/// A run with a model call with these fields more.
+fn call(fields: &str) -> String {
+    line("r", &CALL.replace(r#""prompt_tokens":5"#, fields))
+}
+
 #[test]
-fn a_malformed_line_is_told_by_number_place_and_fault() {
-    let step = |step: &str| line("r", step);
-    let call = |fields: &str| step(&CALL.replace(r#""prompt_tokens":5"#, fields));
-    let cases = [
+fn a_malformed_run_is_told_by_line_place_and_fault() {
+    each_is_refused(&[
         ("{".to_owned(), "x:2: EOF while parsing an object (column 1)"),
         ("[]".to_owned(), "x:2: expected a run, an object in one line, found \"[]\""),
         ("{} {}".to_owned(), "x:2: missing field `run_id`"),
@@ -52,6 +68,12 @@ fn a_malformed_line_is_told_by_number_place_and_fault() {
             line("r", "").replace(r#""name":"b""#, r#""name":7"#),
             "x:2: agents[1].name: invalid type: integer `7`",
         ),
+    ]);
+}
+
+#[test]
+fn a_malformed_step_is_told_by_line_place_and_fault() {
+    each_is_refused(&[
         (step("3"), "x:2: steps[0]: invalid type: integer `3`, expected an object"),
         (step(&format!("{CALL},{{}}")), "x:2: steps[1]: missing field `kind`"),
         (
@@ -70,6 +92,12 @@ fn a_malformed_line_is_told_by_number_place_and_fault() {
         ),
         (step(r#"{"kind":"model_call","agent":"a"}"#), "x:2: steps[0].model: is missing"),
         (call(r#""model":"n""#), "x:2: steps[0]: duplicate field `model`"),
+    ]);
+}
+
+#[test]
+fn a_malformed_field_of_a_call_is_told_by_line_place_and_fault() {
+    each_is_refused(&[
         (
             call(r#""prompt_tokens":-5"#),
             "x:2: steps[0].prompt_tokens: invalid value: integer `-5`, expected a whole number from 0",
@@ -102,11 +130,7 @@ fn a_malformed_line_is_told_by_number_place_and_fault() {
             call(&format!(r#""finish_reason":"{}""#, "x".repeat(2000))),
             "x:2: steps[0].finish_reason: a name of 2000 bytes",
         ),
-    ];
-    for (bad, expected) in cases {
-        let told = refused(format!("{}\n{bad}\n", line("good", CALL)));
-        assert!(told.starts_with(expected), "{bad}\n  told:     {told}\n  expected: {expected}");
-    }
+    ]);
 }
 
 #[test]
@@ -191,4 +215,22 @@ fn recordings_unlike_the_known_ones_are_read() {
     let Action::Model(call) = &runs[0].steps[0].action else { panic!("{runs:?}") };
     assert_eq!(call.usage.prompt, Some(12));
     assert_eq!(runs[0].steps[0].duration, Some(Duration::from_millis(1500)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_happens_to_a_file_it_is_read_or_refused(
+        start in 0..8_000_usize,
+        gone in 0..40_usize,
+        put in proptest::collection::vec(proptest::num::u8::ANY, 0..8),
+    ) {
+        let mut bytes = include_bytes!("../builtin.jsonl").to_vec();
+        let start = start.min(bytes.len());
+        let end = (start + gone).min(bytes.len());
+        bytes.splice(start..end, put);
+        match read(&bytes[..], "x") {
+            Ok(runs) => assert!(!runs.is_empty()),
+            Err(error) => assert!(error.is_input() && error.to_string().starts_with("x:"), "{error}"),
+        }
+    }
 }
