@@ -5,7 +5,7 @@ use std::fmt;
 /// What went wrong while agentvitals was configured, started, flushed or shut down.
 ///
 /// The message names the value at fault and the remedy. Nothing that happens on a traced thread returns an
-/// error: what cannot be recorded there is counted (see [`crate::Loss`]).
+/// error: what cannot be recorded there is counted (see [`crate::export::LossReason`]).
 ///
 /// ```
 /// let error = agentvitals::Error::config("OTEL_TRACES_SAMPLER_ARG is \"2\", expected a ratio from 0 to 1");

@@ -1,5 +1,6 @@
 //! What an operation is: its kind, how it ended and what it used.
 
+use crate::names::Name;
 use crate::semconv::{error_type, operation, outcome};
 
 /// What kind of operation a span is, by `gen_ai.operation.name`.
@@ -193,4 +194,233 @@ impl Usage {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A number that may be absent, in eight bytes: operations are copied on the hot path, and an `Option<u64>` is twice
+/// as large.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// Nothing was reported.
+    pub const NONE: Self = Self(u64::MAX);
+
+    /// A reported number.
+    #[inline]
+    pub fn new(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// The number, if one was reported.
+    #[inline]
+    pub fn get(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl From<Option<u64>> for Amount {
+    fn from(value: Option<u64>) -> Self {
+        value.map_or(Self::NONE, Self)
+    }
+}
+
+impl std::fmt::Debug for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// How many attributes of the user's own choice can be on metrics.
+pub(crate) const MAX_EXTRA_ATTRIBUTES: usize = 4;
+
+/// One operation, as far as metrics, cost and health need to know it.
+///
+/// High-cardinality values (conversations, users, call ids, messages) are not here: they are on the span only.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Operation {
+    /// What kind of operation it is; `None` until its name is known.
+    pub kind: Option<OperationKind>,
+    /// `gen_ai.operation.name`.
+    pub operation: Name,
+    /// `gen_ai.provider.name`.
+    pub provider: Name,
+    /// `gen_ai.request.model`.
+    pub request_model: Name,
+    /// `gen_ai.response.model`.
+    pub response_model: Name,
+    /// `gen_ai.agent.name`: the agent that runs, or on whose behalf it runs.
+    pub agent: Name,
+    /// `gen_ai.tool.name`.
+    pub tool: Name,
+    /// `gen_ai.tool.type`.
+    pub tool_type: Name,
+    /// `gen_ai.workflow.name`.
+    pub workflow: Name,
+    /// `mcp.method.name`.
+    pub mcp_method: Name,
+    /// `agentvitals.operation.name`.
+    pub custom: Name,
+    /// `agentvitals.task.type`.
+    pub task_type: Name,
+    /// `error.type`, present if and only if the operation failed with an error.
+    pub error_type: Name,
+    /// `server.address`.
+    pub server_address: Name,
+    /// The attributes on the allow-list of the configuration, in its order.
+    pub extra: [Name; MAX_EXTRA_ATTRIBUTES],
+    /// `server.port`, 0 if absent.
+    pub server_port: u16,
+    /// Whether an MCP request is seen by its receiver.
+    pub mcp_server: bool,
+    /// How it ended, if somebody said so.
+    pub outcome: Option<Outcome>,
+    /// Input tokens, cached ones included.
+    pub input_tokens: Amount,
+    /// Output tokens, reasoning included.
+    pub output_tokens: Amount,
+    /// Input tokens read from the provider's cache.
+    pub cache_read_tokens: Amount,
+    /// Input tokens written to the provider's cache.
+    pub cache_write_tokens: Amount,
+    /// Output tokens spent on reasoning.
+    pub reasoning_tokens: Amount,
+    /// Nanoseconds from the start to the return of the function.
+    pub duration_ns: u64,
+    /// When the function returned, on the SDK's clock.
+    pub ended_ns: u64,
+    /// Nanoseconds from the start to the first chunk.
+    pub first_chunk_ns: Amount,
+    /// Nanoseconds from the start to the newest chunk.
+    pub last_chunk_ns: Amount,
+    /// Model calls of an agent's run, without those of the agents it called.
+    pub inference_calls: u32,
+    /// Tool calls of an agent's run, without those of the agents it called.
+    pub tool_calls: u32,
+    /// Bytes of a tool's input.
+    pub input_bytes: Amount,
+    /// Bytes of a tool's output.
+    pub output_bytes: Amount,
+    /// Retries inside of a logical operation.
+    pub retries: u32,
+    /// Whether another model than the first one answered.
+    pub fallback: bool,
+    /// The `error.type` of the failed call after which this one was made again, or made to another model.
+    pub retry_cause: Name,
+    /// Whether the call went to another model than the failed one before it.
+    pub retry_fallback: bool,
+    /// Steps that a workflow finished.
+    pub steps_completed: Amount,
+    /// Number of the agent run that this operation is or belongs to, 0 if none: unique in the process.
+    pub run: u64,
+}
+
+impl Operation {
+    /// An operation of which nothing is known yet.
+    pub const EMPTY: Self = Self {
+        kind: None,
+        operation: Name::NONE,
+        provider: Name::NONE,
+        request_model: Name::NONE,
+        response_model: Name::NONE,
+        agent: Name::NONE,
+        tool: Name::NONE,
+        tool_type: Name::NONE,
+        workflow: Name::NONE,
+        mcp_method: Name::NONE,
+        custom: Name::NONE,
+        task_type: Name::NONE,
+        error_type: Name::NONE,
+        server_address: Name::NONE,
+        extra: [Name::NONE; MAX_EXTRA_ATTRIBUTES],
+        server_port: 0,
+        mcp_server: false,
+        outcome: None,
+        input_tokens: Amount::NONE,
+        output_tokens: Amount::NONE,
+        cache_read_tokens: Amount::NONE,
+        cache_write_tokens: Amount::NONE,
+        reasoning_tokens: Amount::NONE,
+        duration_ns: 0,
+        ended_ns: 0,
+        first_chunk_ns: Amount::NONE,
+        last_chunk_ns: Amount::NONE,
+        inference_calls: 0,
+        tool_calls: 0,
+        input_bytes: Amount::NONE,
+        output_bytes: Amount::NONE,
+        retries: 0,
+        fallback: false,
+        retry_cause: Name::NONE,
+        retry_fallback: false,
+        steps_completed: Amount::NONE,
+        run: 0,
+    };
+
+    /// The tokens that were reported.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.get(),
+            output_tokens: self.output_tokens.get(),
+            cache_read_tokens: self.cache_read_tokens.get(),
+            cache_write_tokens: self.cache_write_tokens.get(),
+            reasoning_tokens: self.reasoning_tokens.get(),
+        }
+    }
+
+    /// Sets the tokens that `usage` reports and leaves the others as they are.
+    pub fn set_usage(&mut self, usage: &Usage) {
+        let set = |amount: &mut Amount, reported: Option<u64>| {
+            if let Some(reported) = reported {
+                *amount = Amount::new(reported);
+            }
+        };
+        set(&mut self.input_tokens, usage.input_tokens);
+        set(&mut self.output_tokens, usage.output_tokens);
+        set(&mut self.cache_read_tokens, usage.cache_read_tokens);
+        set(&mut self.cache_write_tokens, usage.cache_write_tokens);
+        set(&mut self.reasoning_tokens, usage.reasoning_tokens);
+    }
+
+    /// Whether it failed with an error.
+    pub fn failed(&self) -> bool {
+        self.error_type.is_some()
+    }
+
+    /// How it ended: as recorded, else an error if it has an `error.type`, else a success.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome.unwrap_or_else(|| match self.error_type.as_str_if_some() {
+            None => Outcome::Success,
+            Some(error_type::TIMEOUT) => Outcome::Timeout,
+            Some(error_type::CANCELLED) => Outcome::Cancellation,
+            Some(_) => Outcome::Error,
+        })
+    }
+
+    /// The name by which operations of one kind are told apart: agent, tool, workflow, model or method.
+    pub fn subject(&self) -> Name {
+        match self.kind {
+            Some(OperationKind::Agent | OperationKind::Plan) => self.agent,
+            Some(OperationKind::Tool) => self.tool,
+            Some(OperationKind::Workflow) => self.workflow,
+            Some(OperationKind::Mcp) => self.mcp_method,
+            Some(OperationKind::Custom) => self.custom,
+            _ => self.request_model,
+        }
+    }
+}
+
+/// Receives operations. Most calls come from a thread of the SDK, some from traced threads: they must not block, panic
+/// or call back into `tracing`.
+pub trait Observe: std::fmt::Debug + Send + Sync {
+    /// An agent's run has started.
+    fn started(&self, agent: Name);
+    /// The name of a running agent has become known or has changed.
+    fn renamed(&self, before: Name, now: Name);
+    /// An operation's function has returned.
+    fn finished(&self, operation: &Operation);
+    /// A chunk after the first has come, `gap_ns` after the one before.
+    fn chunk(&self, operation: &Operation, gap_ns: u64);
+    /// All runs that had finished before the newest but one of these calls have been given with all their calls.
+    fn settled(&self);
 }

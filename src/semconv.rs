@@ -51,6 +51,8 @@ pub mod attr {
     pub const USAGE_COST_SOURCE: &str = "gen_ai.usage.cost.source";
     /// `input` or `output`, on [`super::metric::TOKEN_USAGE`].
     pub const TOKEN_TYPE: &str = "gen_ai.token.type";
+    /// `cache_read`, `cache_write` or `reasoning`, on [`super::metric::TOKEN_DETAILS`].
+    pub const TOKEN_DETAIL: &str = "agentvitals.token.detail";
     /// The thread of messages that an operation belongs to.
     pub const CONVERSATION_ID: &str = "gen_ai.conversation.id";
     /// The format that was asked for.
@@ -170,6 +172,8 @@ pub mod attr {
     pub const COST_PARTIAL: &str = "agentvitals.cost.partial";
     /// Marks the series that stands for all series over the limit (OpenTelemetry SDK specification).
     pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
+    /// The instrument that a self-metric is about.
+    pub const METRIC_NAME: &str = "agentvitals.metric.name";
     /// Why something was lost.
     pub const REASON: &str = "agentvitals.reason";
 
@@ -203,6 +207,28 @@ pub mod attr {
                 | "gen_ai.prompt"
                 | "gen_ai.completion"
         ) || key.starts_with(PROMPT_VARIABLE_PREFIX)
+    }
+}
+
+/// Resource attributes.
+pub mod resource {
+    /// The service's name.
+    pub const SERVICE_NAME: &str = "service.name";
+
+    /// What the SDK says of itself.
+    pub(crate) fn sdk() -> [(&'static str, &'static str); 5] {
+        [
+            ("telemetry.sdk.name", "opentelemetry"),
+            ("telemetry.sdk.language", "rust"),
+            ("telemetry.sdk.version", opentelemetry_version()),
+            ("telemetry.distro.name", "agentvitals"),
+            ("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
+        ]
+    }
+
+    /// The version of the OpenTelemetry crates that are re-exported.
+    fn opentelemetry_version() -> &'static str {
+        "0.33.1"
     }
 }
 
@@ -350,6 +376,8 @@ pub mod metric {
     pub const SDK_UP: &str = "agentvitals.sdk.up";
     /// Operations that the layer has seen start.
     pub const SDK_OPERATIONS: &str = "agentvitals.sdk.operations";
+    /// Operations that were not measured because too many were going on.
+    pub const SDK_OPERATIONS_REFUSED: &str = "agentvitals.sdk.operations.refused";
     /// Spans that the exporter delivered.
     pub const SDK_SPANS_EXPORTED: &str = "agentvitals.sdk.spans.exported";
     /// Spans that were lost, by reason.
@@ -409,8 +437,20 @@ pub mod buckets {
         &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
     /// Tokens.
     pub const TOKENS: &[f64] = &[
-        1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0,
-        16_777_216.0, 67_108_864.0,
+        1.0,
+        4.0,
+        16.0,
+        64.0,
+        256.0,
+        1024.0,
+        4096.0,
+        16384.0,
+        65536.0,
+        262_144.0,
+        1_048_576.0,
+        4_194_304.0,
+        16_777_216.0,
+        67_108_864.0,
     ];
     /// Durations of agent runs, seconds.
     pub const AGENT_DURATION: &[f64] =
@@ -424,10 +464,11 @@ pub mod buckets {
     pub const MCP_DURATION: &[f64] =
         &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
     /// Sizes, bytes (ours).
-    pub const BYTES: &[f64] = &[
-        64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
-    ];
+    pub const BYTES: &[f64] =
+        &[64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
+    /// Output tokens a second (ours).
+    pub const TOKENS_PER_SECOND: &[f64] =
+        &[1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0, 500.0];
     /// Costs of a run, USD (ours).
-    pub const RUN_COST: &[f64] =
-        &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0];
+    pub const RUN_COST: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0];
 }

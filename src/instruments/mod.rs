@@ -1,0 +1,260 @@
+//! From operations to OpenTelemetry histograms and counters.
+//!
+//! Each operation is recorded once, through instruments that are bound to their attributes at the first
+//! measurement of a series. A thread finds the series of an operation in a small cache of its own.
+
+mod limits;
+mod meters;
+mod series;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use self::limits::SeriesLimits;
+use self::meters::Meters;
+use self::series::{Series, SeriesKey, is_outage, model_attributes, push, subject_attributes};
+use crate::cost::Ledger;
+use crate::names::Name;
+use crate::operation::{Observe, Operation, OperationKind};
+use crate::semconv::{attr, metric, unit};
+
+pub(crate) use self::meters::view;
+
+/// Records operations; one for each [`crate::Telemetry`].
+#[derive(Debug)]
+pub(crate) struct Instruments {
+    /// Tells the instances of one process apart in the threads' caches.
+    instance: u64,
+    meters: Meters,
+    limits: SeriesLimits,
+    extra_keys: Arc<[String]>,
+    series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    active: Arc<Active>,
+    failing: Mutex<HashMap<(OperationKind, Name), Arc<AtomicU64>>>,
+    ledger: Arc<Ledger>,
+}
+
+/// Running agents by name, read by an observable instrument.
+#[derive(Debug, Default)]
+struct Active(RwLock<HashMap<Name, AtomicI64>>);
+
+static INSTANCES: AtomicU64 = AtomicU64::new(1);
+
+type Cached = Option<(u64, SeriesKey, Arc<Series>)>;
+const CACHE_SLOTS: usize = 128;
+
+thread_local! {
+    static CACHE: RefCell<Vec<Cached>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Instruments {
+    pub(crate) fn new(
+        meter: &Meter,
+        ledger: Arc<Ledger>,
+        extra_keys: &[String],
+        series_limit: usize,
+    ) -> Self {
+        let active = Arc::new(Active::default());
+        observe_active(meter, &active);
+        Self {
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            meters: Meters::new(meter),
+            limits: SeriesLimits::new(series_limit),
+            extra_keys: extra_keys.into(),
+            series: Mutex::default(),
+            active,
+            failing: Mutex::default(),
+            ledger,
+        }
+    }
+
+    /// How many measurements went to the overflow series, by instrument.
+    pub(crate) fn overflows(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        self.limits.overflows()
+    }
+
+    /// Agents and tools whose newest call failed.
+    pub(crate) fn open_failures(&self) -> Vec<(OperationKind, Name)> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.iter().filter(|(_, since)| since.load(Ordering::Relaxed) != 0).map(|(key, _)| *key).collect()
+    }
+
+    /// Agent runs that are going on, by agent.
+    pub(crate) fn active(&self) -> Vec<(Name, i64)> {
+        self.active.snapshot()
+    }
+
+    #[inline]
+    fn with_series(&self, operation: &Operation, f: impl FnOnce(&Series)) {
+        let Some(kind) = operation.kind else { return };
+        let key = SeriesKey::of(operation, kind);
+        CACHE.with_borrow_mut(|cache| {
+            if cache.is_empty() {
+                cache.resize(CACHE_SLOTS, None);
+            }
+            let slot = &mut cache[(key.hash() >> 40) as usize & (CACHE_SLOTS - 1)];
+            let series = match slot {
+                Some((instance, cached, series)) if *instance == self.instance && *cached == key => series,
+                _ => &mut slot.insert((self.instance, key, self.look_up(key, operation, kind))).2,
+            };
+            f(series);
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up(&self, key: SeriesKey, operation: &Operation, kind: OperationKind) -> Arc<Series> {
+        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = all.get(&key) {
+            return series.clone();
+        }
+        // Each kind may fill its instruments; what is over the limit of a kind shares one overflow series.
+        let overflow = all.len() >= self.limits.limit() * KINDS;
+        let key = if overflow { SeriesKey::overflow(kind) } else { key };
+        all.entry(key)
+            .or_insert_with(|| {
+                let failing = self.failing_of(operation, kind);
+                Arc::new(Series::new(operation, kind, overflow, self.extra_keys.clone(), failing))
+            })
+            .clone()
+    }
+
+    fn failing_of(&self, operation: &Operation, kind: OperationKind) -> Option<Arc<AtomicU64>> {
+        let subject = operation.subject();
+        if !matches!(kind, OperationKind::Agent | OperationKind::Tool) || subject.is_none() {
+            return None;
+        }
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.len() >= self.limits.limit() && !failing.contains_key(&(kind, subject)) {
+            return None;
+        }
+        Some(failing.entry((kind, subject)).or_default().clone())
+    }
+
+    /// Notes an outage, or measures how long it lasted.
+    #[inline]
+    fn note_health(&self, series: &Series, operation: &Operation) {
+        let Some(since) = &series.failing_since else { return };
+        if is_outage(operation) {
+            let now = operation.ended_ns.max(1);
+            let _ = since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        } else if since.load(Ordering::Relaxed) != 0 {
+            let began = since.swap(0, Ordering::Relaxed);
+            if began != 0 {
+                let seconds = operation.ended_ns.saturating_sub(began) as f64 / 1e9;
+                series.record_recovery(&self.meters, &self.limits, seconds);
+            }
+        }
+    }
+
+    /// Retries and fallbacks that the operation reports of itself, and those that its agent's calls show.
+    fn count_retries(&self, operation: &Operation) {
+        let cause = operation.retry_cause;
+        let after_failure = u64::from(cause.is_some());
+        let fallbacks = u64::from(operation.fallback || (operation.retry_fallback && cause.is_some()));
+        let retries = u64::from(operation.retries) + after_failure
+            - u64::from(operation.retry_fallback) * after_failure;
+        let attributes = retry_attributes(operation, cause);
+        if retries > 0 {
+            self.meters.retries.add(retries, &attributes);
+        }
+        if fallbacks > 0 {
+            self.meters.fallbacks.add(fallbacks, &attributes);
+        }
+    }
+}
+
+/// How many kinds of operations have series of their own.
+const KINDS: usize = 8;
+
+impl Observe for Instruments {
+    fn started(&self, agent: Name) {
+        self.active.add(agent, 1);
+    }
+
+    fn renamed(&self, before: Name, now: Name) {
+        self.active.add(before, -1);
+        self.active.add(now, 1);
+    }
+
+    #[inline]
+    fn finished(&self, operation: &Operation) {
+        self.with_series(operation, |series| {
+            series.record(&self.meters, &self.limits, operation);
+            self.note_health(series, operation);
+        });
+        if operation.retries > 0 || operation.fallback || operation.retry_cause.is_some() {
+            self.count_retries(operation);
+        }
+        match operation.kind {
+            Some(OperationKind::Agent) => {
+                self.active.add(operation.agent, -1);
+                self.ledger.end_run(operation);
+            }
+            Some(kind) if kind.counts_usage() => self.ledger.enter(operation),
+            _ => {}
+        }
+    }
+
+    fn chunk(&self, operation: &Operation, gap_ns: u64) {
+        self.with_series(operation, |series| {
+            series.record_chunk(&self.meters, &self.limits, gap_ns as f64 / 1e9);
+        });
+    }
+
+    fn settled(&self) {
+        self.ledger.close_runs();
+    }
+}
+
+/// The attributes of retries and fallbacks: rare, so not bound.
+fn retry_attributes(operation: &Operation, cause: Name) -> Vec<KeyValue> {
+    let mut attributes = match operation.kind {
+        Some(kind) if kind.counts_usage() => model_attributes(operation),
+        _ => {
+            let mut attributes = subject_attributes(operation);
+            push(&mut attributes, attr::OPERATION_NAME, operation.operation);
+            attributes
+        }
+    };
+    push(&mut attributes, attr::ERROR_TYPE, cause);
+    attributes
+}
+
+impl Active {
+    fn add(&self, agent: Name, change: i64) {
+        if let Some(count) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
+            count.fetch_add(change, Ordering::Relaxed);
+            return;
+        }
+        // Names are bounded (see `names`), and so is this map.
+        let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        counts.entry(agent).or_default().fetch_add(change, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> Vec<(Name, i64)> {
+        let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(agent, count)| (*agent, count.load(Ordering::Relaxed))).collect()
+    }
+}
+
+fn observe_active(meter: &Meter, active: &Arc<Active>) {
+    let active = active.clone();
+    meter
+        .i64_observable_up_down_counter(metric::ACTIVE_TASKS)
+        .with_unit(unit::TASK)
+        .with_description("Agent runs that are going on.")
+        .with_callback(move |observer| {
+            for (agent, count) in active.snapshot() {
+                let mut attributes = Vec::new();
+                push(&mut attributes, attr::AGENT_NAME, agent);
+                observer.observe(count, &attributes);
+            }
+        })
+        .build();
+}

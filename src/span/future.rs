@@ -1,0 +1,78 @@
+//! A future that is an operation: measured when it returns, cancelled when it is dropped before.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tracing::Span;
+
+use super::RecordOperation as _;
+use crate::operation::Outcome;
+
+/// Makes an operation of a future.
+pub trait InOperation: Future + Sized {
+    /// Runs this future in `span`. The operation ends when the future returns, even if something else keeps the span
+    /// open; if the future is dropped before (a timeout, a lost `select!`), its outcome is
+    /// [`Outcome::Cancellation`]. `Instrument` cannot tell the two apart.
+    ///
+    /// ```
+    /// use agentvitals::InOperation as _;
+    /// # async fn example() {
+    /// let answer = async { 42 }.in_operation(agentvitals::agent_span!("planner")).await;
+    /// # }
+    /// ```
+    fn in_operation(self, span: Span) -> OperationFuture<Self> {
+        OperationFuture { future: Some(self), span, done: false }
+    }
+}
+
+impl<F: Future> InOperation for F {}
+
+pin_project! {
+    /// See [`InOperation::in_operation`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct OperationFuture<F> {
+        #[pin]
+        future: Option<F>,
+        span: Span,
+        done: bool,
+    }
+
+    impl<F> PinnedDrop for OperationFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if !*this.done {
+                if !std::thread::panicking() {
+                    this.span.record_outcome(Outcome::Cancellation);
+                }
+                // What the future holds is dropped inside of the span, as with `Instrument`.
+                let _entered = this.span.enter();
+                this.future.set(None);
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for OperationFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let output = {
+            let _entered = this.span.enter();
+            let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
+            match future.poll(context) {
+                Poll::Ready(output) => {
+                    this.future.set(None);
+                    output
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        };
+        *this.done = true;
+        this.span.finish_operation();
+        Poll::Ready(output)
+    }
+}

@@ -1,0 +1,109 @@
+//! What the SDK says of itself.
+
+use std::sync::{Arc, Weak};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::export::{ExportStats, LossReason};
+use crate::instruments::Instruments;
+use crate::layer::Shared;
+use crate::semconv::{attr, metric, unit};
+
+/// Registers the metrics about the SDK. They hold the parts weakly, so that they do not keep telemetry alive.
+pub(super) fn register(
+    meter: &Meter,
+    stats: &Arc<ExportStats>,
+    shared: &Arc<Shared>,
+    instruments: &Arc<Instruments>,
+) {
+    register_export(meter, stats);
+    let layer = Arc::downgrade(shared);
+    meter
+        .u64_observable_counter(metric::SDK_OPERATIONS)
+        .with_unit(unit::OPERATION)
+        .with_description("Operations that the layer has seen start.")
+        .with_callback(move |observer| {
+            if let Some(layer) = layer.upgrade() {
+                observer.observe(layer.counts().0, &[]);
+            }
+        })
+        .build();
+    let layer = Arc::downgrade(shared);
+    meter
+        .u64_observable_counter(metric::SDK_OPERATIONS_REFUSED)
+        .with_unit(unit::OPERATION)
+        .with_description("Operations that were not measured because too many were going on.")
+        .with_callback(move |observer| {
+            if let Some(layer) = layer.upgrade() {
+                observer.observe(layer.counts().1, &[]);
+            }
+        })
+        .build();
+    let overflows = Arc::downgrade(instruments);
+    meter
+        .u64_observable_counter(metric::SDK_SERIES_OVERFLOW)
+        .with_unit(unit::MEASUREMENT)
+        .with_description("Measurements that went to the overflow series of an instrument with too many.")
+        .with_callback(move |observer| {
+            for (name, count) in
+                overflows.upgrade().map(|instruments| instruments.overflows()).unwrap_or_default()
+            {
+                observer.observe(count, &[KeyValue::new(attr::METRIC_NAME, name)]);
+            }
+        })
+        .build();
+    register_open_failures(meter, Arc::downgrade(instruments));
+}
+
+fn register_export(meter: &Meter, stats: &Arc<ExportStats>) {
+    let up = stats.clone();
+    meter
+        .u64_observable_gauge(metric::SDK_UP)
+        .with_unit(unit::ONE)
+        .with_description("1 while the exporter's thread works.")
+        .with_callback(move |observer| observer.observe(u64::from(up.up()), &[]))
+        .build();
+    let exported = stats.clone();
+    meter
+        .u64_observable_counter(metric::SDK_SPANS_EXPORTED)
+        .with_unit(unit::SPAN)
+        .with_description("Spans that the destination took.")
+        .with_callback(move |observer| observer.observe(exported.spans_exported(), &[]))
+        .build();
+    let lost = stats.clone();
+    meter
+        .u64_observable_counter(metric::SDK_SPANS_LOST)
+        .with_unit(unit::SPAN)
+        .with_description("Spans that were lost, by reason.")
+        .with_callback(move |observer| {
+            for reason in LossReason::ALL {
+                observer.observe(lost.spans_lost(reason), &[KeyValue::new(attr::REASON, reason.as_str())]);
+            }
+        })
+        .build();
+    let truncated = stats.clone();
+    meter
+        .u64_observable_counter(metric::SDK_VALUES_TRUNCATED)
+        .with_unit(unit::VALUE)
+        .with_description("Attribute values that were cut to their limit.")
+        .with_callback(move |observer| observer.observe(truncated.values_truncated(), &[]))
+        .build();
+}
+
+fn register_open_failures(meter: &Meter, instruments: Weak<Instruments>) {
+    use crate::operation::OperationKind;
+
+    meter
+        .u64_observable_gauge(metric::OPEN_FAILURES)
+        .with_unit(unit::FAILURE)
+        .with_description("1 for each agent and tool whose newest call failed.")
+        .with_callback(move |observer| {
+            let Some(instruments) = instruments.upgrade() else { return };
+            for (kind, name) in instruments.open_failures() {
+                let key = if kind == OperationKind::Tool { attr::TOOL_NAME } else { attr::AGENT_NAME };
+                observer.observe(1, &[KeyValue::new(key, name.as_str())]);
+            }
+        })
+        .build();
+}
