@@ -116,6 +116,30 @@ fn a_wrong_command_line_ends_with_2_and_says_what_was_expected() {
 }
 
 #[test]
+fn settings_of_other_telemetry_do_not_disturb_the_demo() {
+    let with = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agentvitals"));
+        command.args(["demo", "--json", "--speed", "max"]).args(arguments).env(name, value).output().unwrap()
+    };
+    for (name, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+    ] {
+        let output = with(name, value, &[]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
+    }
+    // Sent elsewhere they apply, and are refused when they make no sense.
+    for (name, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_BSP_SCHEDULE_DELAY", "soon")] {
+        let output = with(name, value, &["--endpoint", "http://127.0.0.1:1"]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(text(&output.stderr).contains(name), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn help_teaches_with_examples() {
     let output = agentvitals(&["demo", "--help"]);
     assert_eq!(output.status.code(), Some(0));

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentvitals::testing::OtlpReceiver;
+use agentvitals::testing::{Fault, OtlpReceiver, Signal, TreeOptions};
 use agentvitals_collector::demo::{self, Options, Speed, Streaming, Summary};
 use serde_json::{Value, json};
 
@@ -165,6 +165,18 @@ async fn another_endpoint_gets_everything_and_is_not_called_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_takes_no_metrics_is_a_warning_and_no_failure() {
+    let receiver = OtlpReceiver::start().unwrap();
+    receiver.fail_next_of(Signal::Metrics, usize::MAX, Fault::InvalidArgument);
+    let mut options = fast();
+    options.endpoint = Some(receiver.endpoint());
+    let (document, summary) = run(&options).await;
+    assert_eq!((&document["exported"], &document["verified"]), (&json!(49), &Value::Null));
+    assert!(summary.warnings().iter().any(|warning| warning.contains("metrics")), "{:?}", summary.warnings());
+}
+
+/// Behaviour: P2, P33
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_no_endpoint_takes_are_lost_and_counted() {
     // A port that was free a moment ago.
     let address = OtlpReceiver::start().unwrap().address();
@@ -242,4 +254,55 @@ impl Expected {
         }
         expected
     }
+}
+
+/// Feature: A1, L1
+/// Behaviour: P7, P19
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_one_trace_of_its_agents_with_their_calls() {
+    let lines = r#"{"run_id":"r","agents":[{"name":"a","model":"gpt-4o"},{"name":"b"}],"outcome":{"success":false},"steps":[
+        {"kind":"model_call","agent":"b","model":"gpt-4o","output_text":"Hello, I have a question.","response_id":"c1","response_model":"gpt-4o-2024-08-06","finish_reason":"stop","prompt_tokens":9,"completion_tokens":3},
+        {"kind":"model_call","agent":"a","model":"gpt-4o","output_text":null,"tool_calls":[{"id":"t1","name":"find","arguments":{"q":"x"}}],"finish_reason":"tool_calls","prompt_tokens":20,"completion_tokens":5},
+        {"kind":"tool_call","agent":"a","tool":"find","call_id":"t1","arguments":{"q":"x"},"result":"nothing","error":true},
+        {"kind":"model_call","agent":"b","model":"gpt-4o","output_text":"?","prompt_tokens":30,"completion_tokens":1,"error":{"type":"format_error","message":"no sentence"}},
+        {"kind":"model_call","agent":"a","model":"gpt-4o","error":{"type":"rate_limit_error","message":"slow down"}}]}"#;
+    let file = file(&lines.replace('\n', ""));
+    let receiver = OtlpReceiver::start().unwrap();
+    let mut options = fast();
+    options.runs = Some(file.path().to_owned());
+    options.endpoint = Some(receiver.endpoint());
+    run(&options).await;
+
+    let spans = receiver.spans();
+    let expected = "\
+agent_run [internal] agentvitals.outcome=failure
+  invoke_agent a [internal] agentvitals.outcome=failure
+    chat gpt-4o [client]
+    execute_tool find [internal] ERROR error.type=tool_error
+    chat gpt-4o [client] ERROR error.type=rate_limit_error
+  invoke_agent b [internal]
+    chat gpt-4o [client]
+    chat gpt-4o [client] ERROR error.type=format_error
+";
+    assert_eq!(TreeOptions::new().attribute("agentvitals.outcome").render(&spans), expected);
+    let conversations = spans.iter().filter(|span| span.str("gen_ai.conversation.id") == Some("r"));
+    assert_eq!(conversations.count(), spans.len());
+
+    let streamed = spans.iter().find(|span| span.str("gen_ai.response.id") == Some("c1")).unwrap();
+    assert_eq!(streamed.str("gen_ai.provider.name"), Some("openai"));
+    assert_eq!(streamed.str("gen_ai.response.model"), Some("gpt-4o-2024-08-06"));
+    assert_eq!(streamed.attr("gen_ai.response.finish_reasons"), Some(&json!(["stop"])));
+    assert_eq!(streamed.bool("gen_ai.request.stream"), Some(true));
+    assert!(streamed.float("gen_ai.response.time_to_first_chunk").is_some_and(|seconds| seconds > 0.0));
+    assert_eq!(streamed.int("gen_ai.usage.input_tokens"), Some(9));
+    assert_eq!(streamed.attr("gen_ai.usage.cache_read.input_tokens"), None, "not recorded is not 0");
+
+    let tool = spans.iter().find(|span| span.name == "execute_tool find").unwrap();
+    assert_eq!(tool.str("gen_ai.tool.call.id"), Some("t1"));
+    assert_eq!(tool.attr("agentvitals.tool.input.size"), Some(&json!(9)));
+    assert_eq!(tool.int("agentvitals.tool.output.size"), Some(7));
+    let refused = spans.iter().find(|span| span.str("error.type") == Some("rate_limit_error")).unwrap();
+    assert_eq!(refused.attr("gen_ai.usage.input_tokens"), None);
+    // Content stays where it is unless it is asked for.
+    assert!(!format!("{spans:?}").contains("I have a question"));
 }

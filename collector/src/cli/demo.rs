@@ -42,10 +42,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     runs: Option<PathBuf>,
 
-    /// Export to this OTLP/gRPC endpoint instead of the demo's own receiver
+    /// Export to this OTLP endpoint instead of the demo's own receiver
     ///
-    /// What arrives there cannot be read back: the figures are then those of the agents' own side, "exported"
-    /// and "lost" are what the exporter reports, and "verified" is null.
+    /// What arrives there cannot be read back. The figures are then those of the agents' own side, compared with
+    /// the metrics as they were collected; "exported" and "lost" are what the exporter reports; "verified" is
+    /// null, or false if these disagree. The OTEL_* variables apply (headers, protocol, certificates, ...).
+    /// A port of 4318 means OTLP/HTTP, any other gRPC, unless OTEL_EXPORTER_OTLP_PROTOCOL says otherwise.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
@@ -76,6 +78,9 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
         // The result does not depend on anybody watching.
         writeln!(err, "{over} of {total} runs replayed").ok();
     }))?;
+    for warning in summary.warnings() {
+        writeln!(terminal.err, "warning: {}", super::printable(warning)).ok();
+    }
     if json {
         let document = serde_json::to_string(&summary);
         let document = document.map_err(|error| Error::failed(format!("the result is no JSON: {error}")))?;

@@ -4,11 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use agentvitals::semconv::error_type;
+use agentvitals::{Outcome, RecordOperation as _, Response, Usage};
 use futures_util::future::join_all;
 use tracing::field::Empty;
 use tracing::{Span, instrument};
 
-use super::client::{CallError, Client, Completion, Request, Usage};
+use super::client::{CallError, Client, Completion, Request};
 use super::context::Context;
 use super::runs::{Action, ModelCall, Run, Step, ToolCall};
 use super::turns::Turns;
@@ -87,8 +89,7 @@ fn given_up() -> Broken {
 /// An unknown outcome is left out: it is neither a success nor a failure.
 fn record_outcome(run: &Run) {
     if let Some(success) = run.success {
-        let outcome = if success { agentvitals::Outcome::Success } else { agentvitals::Outcome::Failure };
-        Span::current().record("agentvitals.outcome", outcome.as_str());
+        Span::current().record_outcome(if success { Outcome::Success } else { Outcome::Failure });
     }
 }
 
@@ -165,6 +166,7 @@ impl fmt::Display for ChatError {
     gen_ai.response.id = Empty,
     gen_ai.response.model = Empty,
     gen_ai.response.finish_reasons = Empty,
+    gen_ai.response.time_to_first_chunk = Empty,
     gen_ai.usage.input_tokens = Empty,
     gen_ai.usage.output_tokens = Empty,
     gen_ai.usage.cache_read.input_tokens = Empty,
@@ -191,45 +193,41 @@ async fn chat(
         recorded: (part.number, number),
         expected: part.replay.speed.scale(step.duration),
     };
-    let answer = part.replay.client.complete(request, || {}).await.map_err(|error| {
-        match &error {
-            CallError::Refused { kind, .. } => span.record("error.type", kind.as_str()),
-            CallError::Broken(_) => span.record("error.type", "connection"),
-        };
+    let answer = part.replay.client.complete(request, || span.record_chunk()).await.map_err(|error| {
+        span.record_error_type(match &error {
+            CallError::Refused { kind, .. } => kind,
+            CallError::Broken(_) => error_type::CONNECTION,
+        });
         ChatError::Call(error)
     })?;
     record_answer(&span, &answer);
     if let Some(error) = &call.error {
-        span.record("error.type", error.kind.as_str());
+        span.record_error_type(&error.kind);
         return Err(ChatError::Unusable(error.message.clone()));
     }
     Ok(answer)
 }
 
 fn record_answer(span: &Span, answer: &Completion) {
+    let mut response = Response::new();
     if let Some(id) = &answer.id {
-        span.record("gen_ai.response.id", id.as_str());
+        response = response.id(id);
     }
     if let Some(model) = &answer.model {
-        span.record("gen_ai.response.model", model.as_str());
+        response = response.model(model);
     }
-    if let Some(usage) = &answer.usage {
-        record_usage(span, usage);
+    if let Some(reason) = &answer.finish_reason {
+        response = response.finish_reason(reason);
     }
-}
-
-fn record_usage(span: &Span, usage: &Usage) {
-    let counts = [
-        ("gen_ai.usage.input_tokens", usage.prompt_tokens),
-        ("gen_ai.usage.output_tokens", usage.completion_tokens),
-        ("gen_ai.usage.cache_read.input_tokens", usage.prompt_tokens_details.cached_tokens),
-        ("gen_ai.usage.cache_write.input_tokens", usage.prompt_tokens_details.cache_write_tokens),
-        ("gen_ai.usage.reasoning.output_tokens", usage.completion_tokens_details.reasoning_tokens),
-    ];
-    for (field, count) in counts {
-        if let Some(count) = count {
-            span.record(field, count);
-        }
+    span.record_response(&response);
+    if let Some(told) = &answer.usage {
+        let mut usage = Usage::default();
+        usage.input_tokens = told.prompt_tokens;
+        usage.output_tokens = told.completion_tokens;
+        usage.cache_read_tokens = told.prompt_tokens_details.cached_tokens;
+        usage.cache_write_tokens = told.prompt_tokens_details.cache_write_tokens;
+        usage.reasoning_tokens = told.completion_tokens_details.reasoning_tokens;
+        span.record_usage(usage);
     }
 }
 
@@ -243,6 +241,11 @@ impl fmt::Display for ToolError {
     }
 }
 
+/// OpenTelemetry's integers have a sign; a `u64` field would arrive as text.
+fn as_attribute(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 #[instrument(name = "execute_tool", skip_all, err, fields(
     gen_ai.operation.name = "execute_tool",
     gen_ai.tool.name = call.tool,
@@ -250,8 +253,8 @@ impl fmt::Display for ToolError {
     gen_ai.tool.call.id = call.call_id.as_deref(),
     gen_ai.agent.name = part.name(),
     gen_ai.conversation.id = part.run.id,
-    agentvitals.tool.input.size = call.arguments.len(),
-    agentvitals.tool.output.size = call.result_bytes,
+    agentvitals.tool.input.size = as_attribute(call.arguments.len() as u64),
+    agentvitals.tool.output.size = as_attribute(call.result_bytes),
     error.type = Empty,
 ))]
 async fn execute_tool(part: Part<'_>, step: &Step, call: &ToolCall) -> Result<(), ToolError> {
@@ -262,7 +265,7 @@ async fn execute_tool(part: Part<'_>, step: &Step, call: &ToolCall) -> Result<()
     match &call.error {
         None => Ok(()),
         Some(kind) => {
-            Span::current().record("error.type", kind.as_str());
+            Span::current().record_error_type(kind);
             Err(ToolError(kind.clone()))
         }
     }

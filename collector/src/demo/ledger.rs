@@ -6,7 +6,10 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agentvitals::cost::{ModelCall, Prices, Pricing as _};
+use agentvitals::semconv::{attr, operation};
 use agentvitals::testing::ReceivedSpan;
+use agentvitals::{Clock, Usage};
 use serde_json::Value;
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
@@ -26,15 +29,32 @@ impl Ledger {
     }
 }
 
+/// Puts the cost on model calls, as the SDK does on their way out.
+pub(super) fn price(spans: &mut [ReceivedSpan]) {
+    let (prices, now) = (Prices::default(), Clock::system().wall());
+    for span in spans.iter_mut().filter(|span| span.str(attr::OPERATION_NAME) == Some(operation::CHAT)) {
+        let tokens = |key| span.int(key).and_then(|count| u64::try_from(count).ok());
+        let mut usage = Usage::default();
+        usage.input_tokens = tokens(attr::USAGE_INPUT_TOKENS);
+        usage.output_tokens = tokens(attr::USAGE_OUTPUT_TOKENS);
+        usage.cache_read_tokens = tokens(attr::USAGE_CACHE_READ);
+        usage.cache_write_tokens = tokens(attr::USAGE_CACHE_WRITE);
+        usage.reasoning_tokens = tokens(attr::USAGE_REASONING);
+        let call = ModelCall::new(usage, now)
+            .provider(span.str(attr::PROVIDER_NAME))
+            .request_model(span.str(attr::REQUEST_MODEL))
+            .response_model(span.str(attr::RESPONSE_MODEL));
+        if let Some(cost) = prices.price(&call).known() {
+            span.attributes.insert(attr::USAGE_COST_AMOUNT.to_owned(), cost.usd().into());
+        }
+    }
+}
+
 /// A span while it is open.
 struct Open(ReceivedSpan);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Ledger {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        // Those of the HTTP client are none of the agents'.
-        if attributes.metadata().target() != super::agent::TARGET {
-            return;
-        }
         let Some(span) = context.span(id) else { return };
         let mut open = Open(ReceivedSpan::default());
         attributes.metadata().name().clone_into(&mut open.0.name);

@@ -59,6 +59,7 @@ pub(super) struct MetricFigures {
     pub(super) tools: u64,
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
+    pub(super) cache_read: u64,
     pub(super) reported_input: u64,
     pub(super) reported_output: u64,
     pub(super) chat_errors: BTreeMap<String, u64>,
@@ -68,6 +69,7 @@ pub(super) struct MetricFigures {
     pub(super) per_model: BTreeMap<String, u64>,
     pub(super) per_tool: BTreeMap<String, u64>,
     pub(super) per_agent: BTreeMap<String, u64>,
+    pub(super) tasks: BTreeMap<String, u64>,
     /// Metrics with more series than their limit: their totals are right, their breakdown is not complete.
     pub(super) overflowed: Vec<String>,
 }
@@ -117,6 +119,13 @@ impl MetricFigures {
                 }
                 _ => {}
             },
+            metric::TOKEN_DETAILS if point.text(attr::TOKEN_DETAIL) == Some("cache_read") => {
+                self.cache_read += point.whole();
+            }
+            metric::TASKS => {
+                let outcome = point.text(attr::OUTCOME).unwrap_or_default();
+                *self.tasks.entry(outcome.to_owned()).or_default() += point.whole();
+            }
             metric::COST => self.cost += point.whole(),
             metric::COST_UNPRICED => self.unpriced += point.whole(),
             _ => {}

@@ -54,6 +54,8 @@ pub struct Summary {
     #[serde(skip)]
     disagreements: Vec<String>,
     #[serde(skip)]
+    warnings: Vec<String>,
+    #[serde(skip)]
     error_types: Vec<(&'static str, String, u64)>,
 }
 
@@ -103,6 +105,17 @@ impl Summary {
         sent: Sent,
     ) -> Self {
         Self::compare(&SpanFigures::of(spans), &MetricFigures::of(points), sent)
+    }
+
+    /// Counts what agents recorded and what was collected for export: the same comparison for an endpoint that
+    /// cannot be asked what it got. Disagreement is certain there, agreement is not: verified is `None` at best.
+    pub fn of_agents<'a>(
+        spans: impl IntoIterator<Item = &'a ReceivedSpan>,
+        points: impl IntoIterator<Item = &'a ReceivedPoint>,
+        sent: Sent,
+    ) -> Self {
+        let summary = Self::of_received(spans, points, sent);
+        Self { verified: summary.verified.filter(|agree| !agree), ..summary }
     }
 
     fn compare(spans: &SpanFigures, metrics: &MetricFigures, sent: Sent) -> Self {
@@ -157,6 +170,7 @@ impl Summary {
             lost: sent.lost,
             verified: None,
             disagreements: Vec::new(),
+            warnings: Vec::new(),
             error_types: [types("chat", &spans.chat_errors), types("execute_tool", &spans.tool_errors)]
                 .concat(),
         }
@@ -175,6 +189,16 @@ impl Summary {
     /// What does not agree, in a sentence each.
     pub fn disagreements(&self) -> &[String] {
         &self.disagreements
+    }
+
+    /// What was set up in a way that has no effect, or not the whole.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Adds a warning.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     /// Adds a reason for which the result is not to be trusted: it is then not verified.

@@ -57,6 +57,8 @@ pub(super) struct SpanFigures {
     pub(super) per_model: BTreeMap<String, Model>,
     pub(super) per_tool: BTreeMap<String, Tool>,
     pub(super) per_agent: BTreeMap<String, u64>,
+    /// Agent runs by outcome, as metrics count them.
+    pub(super) tasks: BTreeMap<String, u64>,
 }
 
 impl SpanFigures {
@@ -91,7 +93,12 @@ impl SpanFigures {
 
     fn agent(&mut self, span: &ReceivedSpan) {
         self.agents += 1;
-        self.agent_errors += u64::from(span.str(attr::ERROR_TYPE).is_some());
+        let error = span.str(attr::ERROR_TYPE);
+        self.agent_errors += u64::from(error.is_some());
+        // Metrics have an outcome for every run: without one it was as good as its errors.
+        let implied = if error.is_some() { outcome::ERROR } else { outcome::SUCCESS };
+        let outcome = span.str(attr::OUTCOME).unwrap_or(implied);
+        *self.tasks.entry(outcome.to_owned()).or_default() += 1;
         *self.per_agent.entry(name(span, attr::AGENT_NAME)).or_default() += 1;
     }
 
@@ -119,8 +126,7 @@ impl SpanFigures {
                 model.cost += cost;
                 self.cost += cost;
             }
-            // A call that was refused without an answer is not billed; every other call has a price, known or not.
-            None if error.is_some() && input.is_none() && output.is_none() => {}
+            // Also what was refused or told no usage: whether that is billed is not known.
             None => {
                 model.unpriced += 1;
                 self.unpriced += 1;

@@ -62,6 +62,8 @@ fn series() -> Vec<Series> {
     let one = |name, pairs: &[(&str, Value)], count, sum| (name, attributes(pairs), count, sum);
     vec![
         one(metric::INVOKE_AGENT_DURATION, &[(attr::AGENT_NAME, json!("a"))], Some(1), Some(0.5)),
+        one(metric::TASKS, &[(attr::OUTCOME, json!("success"))], None, Some(1.0)),
+        one(metric::TOKEN_DETAILS, &[(attr::TOKEN_DETAIL, json!("cache_read"))], None, Some(60.0)),
         one(metric::OPERATION_DURATION, &[(attr::REQUEST_MODEL, json!("m"))], Some(1), Some(0.1)),
         one(metric::OPERATION_DURATION, &[(attr::REQUEST_MODEL, json!("ft:m"))], Some(1), Some(0.1)),
         one(
@@ -79,7 +81,7 @@ fn series() -> Vec<Series> {
         one(metric::TOKEN_USAGE, &[(attr::TOKEN_TYPE, json!("input"))], Some(2), Some(107.0)),
         one(metric::TOKEN_USAGE, &[(attr::TOKEN_TYPE, json!("output"))], Some(2), Some(13.0)),
         one(metric::COST, &[], None, Some(250_000.0)),
-        one(metric::COST_UNPRICED, &[], None, Some(1.0)),
+        one(metric::COST_UNPRICED, &[], None, Some(2.0)),
     ]
 }
 
@@ -140,7 +142,7 @@ fn every_single_difference_between_spans_and_metrics_is_seen() {
     }
     for (key, value) in [(attr::ERROR_TYPE, "timeout"), (attr::TOOL_NAME, "u")] {
         let mut series = series();
-        series[4].1.insert(key.to_owned(), value.into());
+        series[6].1.insert(key.to_owned(), value.into());
         assert_eq!(summary(&spans(), &series, Sent::new(7, 0)).verified(), Some(false), "{key}");
     }
     assert_eq!(summary(&spans(), &series(), Sent::new(6, 0)).verified(), Some(false), "one less exported");
@@ -150,10 +152,10 @@ fn every_single_difference_between_spans_and_metrics_is_seen() {
 #[test]
 fn a_metric_over_its_limit_is_compared_by_its_total() {
     let mut series = series();
-    series[4].1 = attributes(&[(attr::METRIC_OVERFLOW, json!(true))]);
+    series[6].1 = attributes(&[(attr::METRIC_OVERFLOW, json!(true))]);
     let told = summary(&spans(), &series, Sent::new(7, 0));
     assert_eq!(told.disagreements(), &[] as &[String]);
-    series[4].2 = Some(2);
+    series[6].2 = Some(2);
     assert_eq!(summary(&spans(), &series, Sent::new(7, 0)).verified(), Some(false));
 }
 

@@ -15,8 +15,8 @@ const MAX_TOLD: usize = 20;
 /// a sentence each.
 pub(super) fn disagreements(spans: &SpanFigures, metrics: &MetricFigures, sent: &Sent) -> Vec<String> {
     let mut told = Told(Vec::new());
-    told.pair("spans", ("the exporter", sent.exported), ("received", spans.total));
-    told.pair("lost spans", ("the exporter", sent.lost), ("expected", 0));
+    told.pair("spans", ("exported", sent.exported), ("counted", spans.total));
+    told.pair("spans", ("lost", sent.lost), ("expected", 0));
     let mut pair = |what: &str, name: &str, of_spans: u64, of_metrics: u64| {
         told.pair(what, ("spans", of_spans), (name, of_metrics));
     };
@@ -26,6 +26,7 @@ pub(super) fn disagreements(spans: &SpanFigures, metrics: &MetricFigures, sent: 
     pair("tool calls", metric::EXECUTE_TOOL_DURATION, spans.tools, metrics.tools);
     pair("input tokens", metric::TOKEN_USAGE, spans.input_tokens, metrics.input_tokens);
     pair("output tokens", metric::TOKEN_USAGE, spans.output_tokens, metrics.output_tokens);
+    pair("tokens from a cache", metric::TOKEN_DETAILS, spans.cache_read, metrics.cache_read);
     pair("calls with input tokens", metric::TOKEN_USAGE, spans.reported_input, metrics.reported_input);
     pair("calls with output tokens", metric::TOKEN_USAGE, spans.reported_output, metrics.reported_output);
     pair("nano-dollars", metric::COST, spans.cost, metrics.cost);
@@ -36,15 +37,25 @@ pub(super) fn disagreements(spans: &SpanFigures, metrics: &MetricFigures, sent: 
     let mut each = |what: &str, name: &str, of_spans: &BTreeMap<String, u64>, of_metrics| {
         // Over its limit of series a metric does not tell names any more; its totals were compared above.
         if !metrics.overflowed.iter().any(|overflowed| overflowed == name) {
-            told.each(what, of_spans, of_metrics);
+            told.each(what, name, &as_in_metrics(of_spans), of_metrics);
         }
     };
     each("calls of model", metric::OPERATION_DURATION, &models, &metrics.per_model);
     each("calls of tool", metric::EXECUTE_TOOL_DURATION, &tools, &metrics.per_tool);
     each("runs of agent", metric::INVOKE_AGENT_DURATION, &spans.per_agent, &metrics.per_agent);
+    each("agent runs with the outcome", metric::TASKS, &spans.tasks, &metrics.tasks);
     each("model errors of type", metric::OPERATION_DURATION, &spans.chat_errors, &metrics.chat_errors);
     each("tool errors of type", metric::EXECUTE_TOOL_DURATION, &spans.tool_errors, &metrics.tool_errors);
     told.finish()
+}
+
+/// Counts by name, with the names as metrics have them: cut, and the same for all beyond a limit.
+fn as_in_metrics(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut cut = BTreeMap::new();
+    for (name, count) in counts {
+        *cut.entry(agentvitals::Name::new(name).as_str().to_owned()).or_default() += count;
+    }
+    cut
 }
 
 struct Told(Vec<String>);
@@ -56,11 +67,17 @@ impl Told {
         }
     }
 
-    fn each(&mut self, what: &str, spans: &BTreeMap<String, u64>, metrics: &BTreeMap<String, u64>) {
+    fn each(
+        &mut self,
+        what: &str,
+        metric: &str,
+        spans: &BTreeMap<String, u64>,
+        metrics: &BTreeMap<String, u64>,
+    ) {
         let only_metrics = metrics.keys().filter(|name| !spans.contains_key(*name));
         for name in spans.keys().chain(only_metrics) {
             let count = |of: &BTreeMap<String, u64>| of.get(name).copied().unwrap_or_default();
-            self.pair(&format!("{what} {name:?}"), ("spans", count(spans)), ("metrics", count(metrics)));
+            self.pair(&format!("{what} {name:?}"), ("spans", count(spans)), (metric, count(metrics)));
         }
     }
 
