@@ -44,10 +44,13 @@ fn references(registry: &Registry, span: u64) -> Option<usize> {
 mod tests {
     use super::*;
     use tracing::Dispatch;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
     fn the_registry_still_shows_how_many_refer_to_a_span() {
-        let dispatch = Dispatch::new(tracing_subscriber::registry());
+        // Without any layer the registry never clears a span.
+        let layer = tracing_subscriber::layer::Identity::new();
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
         tracing::dispatcher::with_default(&dispatch, || {
             let span = tracing::info_span!("parent");
             let id = span.id().unwrap().into_u64();
