@@ -215,21 +215,9 @@ pub mod resource {
     /// The service's name.
     pub const SERVICE_NAME: &str = "service.name";
 
-    /// What the SDK says of itself.
-    pub(crate) fn sdk() -> [(&'static str, &'static str); 5] {
-        [
-            ("telemetry.sdk.name", "opentelemetry"),
-            ("telemetry.sdk.language", "rust"),
-            ("telemetry.sdk.version", opentelemetry_version()),
-            ("telemetry.distro.name", "agentvitals"),
-            ("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
-        ]
-    }
-
-    /// The version of the OpenTelemetry crates that are re-exported.
-    fn opentelemetry_version() -> &'static str {
-        "0.33.1"
-    }
+    /// What the SDK says of itself, beside the attributes of the OpenTelemetry SDK.
+    pub(crate) const DISTRO: [(&str, &str); 2] =
+        [("telemetry.distro.name", "agentvitals"), ("telemetry.distro.version", env!("CARGO_PKG_VERSION"))];
 }
 
 /// Values of [`attr::OPERATION_NAME`].

@@ -8,6 +8,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SpanExporter, SpanLimits};
 use tracing::{Level, Metadata};
 use tracing_subscriber::Layer as _;
@@ -362,7 +363,8 @@ fn resource(config: &Config) -> Resource {
     let attributes =
         config.resource_attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let builder = Resource::builder_empty()
-        .with_attributes(crate::semconv::resource::sdk().map(|(key, value)| KeyValue::new(key, value)))
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(crate::semconv::resource::DISTRO.map(|(key, value)| KeyValue::new(key, value)))
         .with_attributes(attributes);
     match &config.service_name {
         Some(name) => builder.with_service_name(name.clone()).build(),
