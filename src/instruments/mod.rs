@@ -143,7 +143,7 @@ impl Instruments {
         if is_outage(operation) {
             let now = operation.ended_ns.max(1);
             let _ = since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        } else if since.load(Ordering::Relaxed) != 0 {
+        } else if !operation.failed() && since.load(Ordering::Relaxed) != 0 {
             let began = since.swap(0, Ordering::Relaxed);
             if began != 0 {
                 let seconds = operation.ended_ns.saturating_sub(began) as f64 / 1e9;

@@ -361,7 +361,7 @@ impl Series {
 }
 
 /// Whether an operation went wrong, as far as recovery is concerned: an answer to a task that was not solved is no
-/// outage.
+/// outage. Neither is a call that was given up; it is no recovery either.
 pub(super) fn is_outage(operation: &Operation) -> bool {
     operation.failed() && operation.outcome() != Outcome::Cancellation
 }
