@@ -11,13 +11,15 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{Counter, Meter};
 
 use self::limits::SeriesLimits;
 use self::meters::Meters;
 use self::series::{Series, SeriesKey, is_outage, model_attributes, push, subject_attributes};
+use crate::clock::Clock;
 use crate::cost::Ledger;
 use crate::names::Name;
 use crate::operation::{Observe, Operation, OperationKind};
@@ -40,8 +42,22 @@ pub(crate) struct Instruments {
 }
 
 /// Running agents by name, read by an observable instrument.
+#[derive(Debug)]
+struct Active {
+    agents: RwLock<HashMap<Name, Presence>>,
+    clock: Clock,
+}
+
+/// Of one agent.
 #[derive(Debug, Default)]
-struct Active(RwLock<HashMap<Name, AtomicI64>>);
+struct Presence {
+    running: AtomicI64,
+    /// When a run of it started or ended last.
+    seen_ns: AtomicU64,
+}
+
+/// For how long an agent that does not run counts as seen.
+pub(crate) const SEEN_WINDOW: Duration = Duration::from_secs(300);
 
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
 
@@ -56,10 +72,11 @@ impl Instruments {
     pub(crate) fn new(
         meter: &Meter,
         ledger: Arc<Ledger>,
+        clock: Clock,
         extra_keys: &[String],
         series_limit: usize,
     ) -> Self {
-        let active = Arc::new(Active::default());
+        let active = Arc::new(Active { agents: RwLock::default(), clock });
         observe_active(meter, &active);
         Self {
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
@@ -87,6 +104,11 @@ impl Instruments {
     /// Agent runs that are going on, by agent.
     pub(crate) fn active(&self) -> Vec<(Name, i64)> {
         self.active.snapshot()
+    }
+
+    /// Agents that run, or did within [`SEEN_WINDOW`].
+    pub(crate) fn agents_seen(&self) -> usize {
+        self.active.seen()
     }
 
     #[inline]
@@ -161,10 +183,18 @@ impl Instruments {
             - u64::from(operation.retry_fallback) * after_failure;
         let attributes = retry_attributes(operation, cause);
         if retries > 0 {
-            self.meters.retries.add(retries, &attributes);
+            self.add(metric::RETRIES, &self.meters.retries, retries, attributes.clone());
         }
         if fallbacks > 0 {
-            self.meters.fallbacks.add(fallbacks, &attributes);
+            self.add(metric::FALLBACKS, &self.meters.fallbacks, fallbacks, attributes);
+        }
+    }
+
+    /// Adds to a counter that is not bound, under the limit of series.
+    fn add(&self, name: &'static str, counter: &Counter<u64>, value: u64, attributes: Vec<KeyValue>) {
+        let ((), overflow) = self.limits.bind(name, attributes, false, |a| counter.add(value, a));
+        if let Some(overflow) = overflow {
+            overflow.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -193,7 +223,7 @@ impl Observe for Instruments {
         }
         match operation.kind {
             Some(OperationKind::Agent) => {
-                self.active.add(operation.agent, -1);
+                self.active.add_at(operation.agent, -1, operation.ended_ns);
                 self.ledger.end_run(operation);
             }
             Some(kind) if kind.counts_usage() => self.ledger.enter(operation),
@@ -228,18 +258,34 @@ fn retry_attributes(operation: &Operation, cause: Name) -> Vec<KeyValue> {
 
 impl Active {
     fn add(&self, agent: Name, change: i64) {
-        if let Some(count) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
-            count.fetch_add(change, Ordering::Relaxed);
-            return;
+        self.add_at(agent, change, self.clock.now_ns());
+    }
+
+    fn add_at(&self, agent: Name, change: i64, now: u64) {
+        let note = |presence: &Presence| {
+            presence.running.fetch_add(change, Ordering::Relaxed);
+            presence.seen_ns.fetch_max(now, Ordering::Relaxed);
+        };
+        if let Some(presence) = self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
+            return note(presence);
         }
         // Names are bounded (see `names`), and so is this map.
-        let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        counts.entry(agent).or_default().fetch_add(change, Ordering::Relaxed);
+        note(self.agents.write().unwrap_or_else(PoisonError::into_inner).entry(agent).or_default());
     }
 
     fn snapshot(&self) -> Vec<(Name, i64)> {
-        let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(agent, count)| (*agent, count.load(Ordering::Relaxed))).collect()
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        agents.iter().map(|(agent, presence)| (*agent, presence.running.load(Ordering::Relaxed))).collect()
+    }
+
+    fn seen(&self) -> usize {
+        let window = u64::try_from(SEEN_WINDOW.as_nanos()).unwrap_or(u64::MAX);
+        let since = self.clock.now_ns().saturating_sub(window);
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = |presence: &&Presence| {
+            presence.running.load(Ordering::Relaxed) > 0 || presence.seen_ns.load(Ordering::Relaxed) >= since
+        };
+        agents.values().filter(seen).count()
     }
 }
 

@@ -170,7 +170,7 @@ impl Series {
             OperationKind::Agent => self.record_agent(meters, limits, operation),
             OperationKind::Tool => self.record_tool(meters, limits, operation, seconds),
             OperationKind::Workflow => {
-                if let Some(steps) = operation.steps_completed.get() {
+                if let Some(steps) = operation.steps_completed.count() {
                     self.steps
                         .get(|| self.bind(limits, metric::WORKFLOW_STEPS, false, |a| meters.steps.bind(a)))
                         .record(steps);
@@ -183,15 +183,15 @@ impl Series {
 
     #[inline]
     fn record_usage(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation, seconds: f64) {
-        if let Some(tokens) = operation.input_tokens.get() {
+        if let Some(tokens) = operation.input_tokens.count() {
             self.input_tokens.get(|| self.bind_tokens(meters, limits, "input")).record(tokens);
         }
-        if let Some(tokens) = operation.output_tokens.get() {
+        if let Some(tokens) = operation.output_tokens.count() {
             self.output_tokens.get(|| self.bind_tokens(meters, limits, "output")).record(tokens);
         }
         let details = [operation.cache_read_tokens, operation.cache_write_tokens, operation.reasoning_tokens];
         for ((slot, tokens), name) in self.details.iter().zip(details).zip(DETAILS) {
-            if let Some(tokens) = tokens.get().filter(|tokens| *tokens > 0) {
+            if let Some(tokens) = tokens.count().filter(|tokens| *tokens > 0) {
                 slot.get(|| self.bind_detail(meters, limits, name)).add(tokens);
             }
         }
@@ -201,7 +201,7 @@ impl Series {
                 .get(|| self.bind(limits, metric::TIME_TO_FIRST_CHUNK, false, |a| meters.first_chunk.bind(a)))
                 .record(first);
             let writing = seconds - first;
-            if let Some(tokens) = operation.output_tokens.get().filter(|_| writing > 0.0) {
+            if let Some(tokens) = operation.output_tokens.count().filter(|_| writing > 0.0) {
                 self.tokens_per_second
                     .get(|| {
                         self.bind(limits, metric::TOKENS_PER_SECOND, false, |a| {
@@ -240,12 +240,12 @@ impl Series {
 
     #[inline]
     fn record_tool(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation, seconds: f64) {
-        if let Some(bytes) = operation.input_bytes.get() {
+        if let Some(bytes) = operation.input_bytes.count() {
             self.input_size
                 .get(|| self.bind(limits, metric::TOOL_INPUT_SIZE, false, |a| meters.input_size.bind(a)))
                 .record(bytes);
         }
-        if let Some(bytes) = operation.output_bytes.get() {
+        if let Some(bytes) = operation.output_bytes.count() {
             self.output_size
                 .get(|| self.bind(limits, metric::TOOL_OUTPUT_SIZE, false, |a| meters.output_size.bind(a)))
                 .record(bytes);

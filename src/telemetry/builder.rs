@@ -15,7 +15,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::pricing::SpanCost;
+use super::pricing::{Guarded, SpanCost};
 use super::{SCOPE, Telemetry, Worker, observables};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
@@ -157,7 +157,7 @@ impl Builder {
         })
     }
 
-    /// Asks this for prices instead of the built-in table.
+    /// Asks this for prices instead of the built-in table. If it panics, the price is unknown.
     ///
     /// ```
     /// use agentvitals::cost::{ModelPrice, PriceTable, Prices};
@@ -279,7 +279,7 @@ impl Builder {
         }
         let clock = self.clock.unwrap_or_else(Clock::system);
         let pricing = match self.pricing {
-            Some(pricing) => pricing,
+            Some(pricing) => Arc::new(Guarded(pricing)),
             None => default_pricing(&config)?,
         };
         let resource = resource(&config);
@@ -323,7 +323,8 @@ impl Builder {
         let meter = meter_provider.meter_with_scope(scope);
         let ledger = Ledger::new(&meter, pricing.clone(), clock.clone());
         let extra = &config.metric_attributes;
-        let instruments = Arc::new(Instruments::new(&meter, ledger.clone(), extra, config.series_limit));
+        let instruments =
+            Arc::new(Instruments::new(&meter, ledger.clone(), clock.clone(), extra, config.series_limit));
         let measured = Arc::new(Shared::new(
             clock.clone(),
             instruments.clone(),
@@ -332,10 +333,11 @@ impl Builder {
             config.content != ContentCapture::Off,
         ));
         let _ = shared.set(Arc::downgrade(&measured));
-        observables::register(&meter, &stats, &measured, &instruments);
+        observables::register(&meter, &stats, &measured, &instruments, clock.wall());
         let worker = Worker::start(&measured, move || pricing.warm_up())?;
         Ok(Telemetry {
             config,
+            started_ns: clock.now_ns(),
             clock,
             shared: measured,
             instruments,

@@ -61,6 +61,7 @@ pub fn builder() -> Builder {
 pub struct Telemetry {
     config: Config,
     clock: Clock,
+    started_ns: u64,
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     ledger: Arc<Ledger>,
@@ -117,6 +118,10 @@ pub struct Status {
     pub attached: bool,
     /// Whether the exporter's thread works.
     pub up: bool,
+    /// How long telemetry has been running.
+    pub uptime: Duration,
+    /// Agents that run or did within the last five minutes.
+    pub agents_seen: usize,
     /// Operations that have been seen since the start.
     pub operations: u64,
     /// Operations that were not measured because too many were going on.
@@ -248,6 +253,8 @@ impl Telemetry {
         Status {
             attached,
             up: self.pipeline.stats().up(),
+            uptime: Duration::from_nanos(self.clock.now_ns().saturating_sub(self.started_ns)),
+            agents_seen: self.instruments.agents_seen(),
             operations,
             operations_refused,
             names_refused: names::refused(),
