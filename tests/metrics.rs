@@ -573,7 +573,7 @@ fn histograms_are_exponential_unless_the_buckets_of_the_conventions_are_asked_fo
     assert!(Rig::new().vitals.config().histograms == Histograms::Exponential, "exponential is the default");
 }
 
-/// Feature: A14, N3
+/// Feature: N3
 /// Behaviour: P33
 #[test]
 fn the_sdk_reports_about_itself() {
@@ -640,5 +640,60 @@ fn smallest_and_largest_are_exact_and_ratios_are_no_percentages() {
     assert_eq!((min, max, count), (Some(0.005), Some(0.7), 3));
     for point in rig.all_points() {
         assert!(!point.name.contains("percent") && point.unit != "%", "{}", point.name);
+    }
+}
+
+/// Feature: A14
+#[test]
+fn the_process_shows_that_it_is_up_since_when_and_with_how_many_agents() {
+    let rig = Rig::new();
+    assert_eq!(rig.lines("agentvitals.up"), [": 1"]);
+    assert_eq!(rig.lines("agentvitals.start_time"), [": 1767225600"]);
+    assert_eq!(rig.lines("agentvitals.agents.seen"), [": 0"]);
+    rig.run(|| {
+        drop(agent_span!("a"));
+        drop(agent_span!("a"));
+        let _running = agent_span!("b");
+        assert_eq!(rig.lines("agentvitals.agents.seen"), [": 2"]);
+        rig.advance(301_000);
+        assert_eq!(rig.lines("agentvitals.agents.seen"), [": 1"], "the one that still runs");
+    });
+    rig.advance(8_100_000 - 301_000);
+    let status = rig.vitals.status();
+    assert_eq!((status.uptime.as_secs(), status.agents_seen), (8_100, 0), "2 h 15 min");
+    assert_eq!(rig.lines("agentvitals.start_time"), [": 1767225600"]);
+}
+
+/// Feature: N9
+#[test]
+fn what_is_told_of_operations_and_of_the_sdk_serialises_with_stable_names() {
+    use agentvitals::{ErrorClass, OperationKind};
+    let json = |value: &dyn erased::Json| value.json();
+    assert_eq!(json(&Outcome::Cancellation), "\"cancellation\"");
+    assert_eq!(json(&OperationKind::FetchResponse), "\"fetch_response\"");
+    assert_eq!(json(&ErrorClass::RateLimit), "\"rate_limit\"");
+    let usage = Usage::new(3, 4).reasoning(1);
+    let text = json(&usage);
+    assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), usage);
+    assert_eq!(serde_json::from_str::<Usage>("{\"input_tokens\":3}").unwrap().input_tokens, Some(3));
+    assert_eq!(serde_json::from_str::<Outcome>("\"timeout\"").unwrap(), Outcome::Timeout);
+    let rig = Rig::new();
+    rig.run(|| exercise(&rig));
+    let status: serde_json::Value = serde_json::from_str(&json(&rig.vitals.status())).unwrap();
+    assert_eq!((&status["attached"], &status["operations"]), (&true.into(), &4.into()));
+    assert!(status["export"]["spans_exported"].is_u64(), "{status}");
+    let cost: serde_json::Value = serde_json::from_str(&json(&rig.vitals.cost())).unwrap();
+    assert!(cost.is_object() || cost.is_array(), "{cost}");
+}
+
+mod erased {
+    pub(crate) trait Json {
+        fn json(&self) -> String;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> String {
+            serde_json::to_string(self).unwrap()
+        }
     }
 }
