@@ -385,6 +385,8 @@ pub mod metric {
     pub const SDK_UP: &str = "agentvitals.sdk.up";
     /// Operations that the layer has seen start.
     pub const SDK_OPERATIONS: &str = "agentvitals.sdk.operations";
+    /// Model and tool calls that no agent is known to have made.
+    pub const SDK_OPERATIONS_ORPHANED: &str = "agentvitals.sdk.operations.orphaned";
     /// Operations that were not measured because too many were going on.
     pub const SDK_OPERATIONS_REFUSED: &str = "agentvitals.sdk.operations.refused";
     /// Spans that the exporter delivered.

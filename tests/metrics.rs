@@ -626,7 +626,7 @@ fn one_collection_has_each_series_once_and_metrics_of_ones_own_come_along() {
     assert_eq!(exported.len(), observed.len());
 }
 
-/// Feature: A3, A13
+/// Feature: A13
 #[test]
 fn smallest_and_largest_are_exact_and_ratios_are_no_percentages() {
     let rig = Rig::new();

@@ -288,3 +288,24 @@ fn a_run_that_times_out_is_cancelled_and_its_call_too() {
     assert_eq!(rig.lines("agentvitals.tasks"), ["agentvitals.outcome=cancellation gen_ai.agent.name=a: 1"]);
     assert_eq!(rig.lines("agentvitals.active_tasks"), ["gen_ai.agent.name=a: 0"]);
 }
+
+/// Behaviour: P7
+/// Feature: N3
+#[test]
+fn calls_that_lost_their_agent_are_counted() {
+    let rig = Rig::new();
+    rig.block_on(async {
+        let run = async {
+            chat().await;
+            // Without `.instrument`: the task knows nothing of the agent.
+            tokio::spawn(chat()).await.unwrap();
+            tokio::spawn(async { drop(tool_span!("t")) }).await.unwrap();
+        };
+        run.instrument(agent_span!("a")).await;
+        // Neither is a call.
+        drop(info_span!("w", gen_ai.operation.name = "embeddings"));
+        drop(agentvitals::workflow_span!("w"));
+    });
+    assert_eq!(rig.lines("agentvitals.sdk.operations.orphaned"), [": 2"]);
+    assert_eq!(rig.vitals.status().operations_orphaned, 2);
+}

@@ -38,6 +38,7 @@ pub(crate) struct Instruments {
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
     active: Arc<Active>,
     failing: Mutex<HashMap<(OperationKind, Name), Arc<AtomicU64>>>,
+    orphans: AtomicU64,
     ledger: Arc<Ledger>,
 }
 
@@ -86,6 +87,7 @@ impl Instruments {
             series: Mutex::default(),
             active,
             failing: Mutex::default(),
+            orphans: AtomicU64::new(0),
             ledger,
         }
     }
@@ -104,6 +106,11 @@ impl Instruments {
     /// Agent runs that are going on, by agent.
     pub(crate) fn active(&self) -> Vec<(Name, i64)> {
         self.active.snapshot()
+    }
+
+    /// Model and tool calls that no agent is known to have made: often a task that was spawned without its span.
+    pub(crate) fn orphans(&self) -> u64 {
+        self.orphans.load(Ordering::Relaxed)
     }
 
     /// Agents that run, or did within [`SEEN_WINDOW`].
@@ -220,6 +227,10 @@ impl Observe for Instruments {
         });
         if operation.retries > 0 || operation.fallback || operation.retry_cause.is_some() {
             self.count_retries(operation);
+        }
+        let is_call = matches!(operation.kind, Some(OperationKind::Model | OperationKind::Tool));
+        if is_call && operation.run == 0 && operation.agent.is_none() {
+            self.orphans.fetch_add(1, Ordering::Relaxed);
         }
         match operation.kind {
             Some(OperationKind::Agent) => {

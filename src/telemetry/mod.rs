@@ -126,6 +126,9 @@ pub struct Status {
     pub operations: u64,
     /// Operations that were not measured because too many were going on.
     pub operations_refused: u64,
+    /// Model and tool calls that no agent is known to have made. If there are more than the program makes outside of
+    /// agents, work was spawned without its span: see [`propagation::spawn`](crate::propagation::spawn).
+    pub operations_orphaned: u64,
     /// Names that were replaced by `other` because the process has too many.
     pub names_refused: u64,
     /// Measurements that went to an overflow series, by instrument.
@@ -257,6 +260,7 @@ impl Telemetry {
             agents_seen: self.instruments.agents_seen(),
             operations,
             operations_refused,
+            operations_orphaned: self.instruments.orphans(),
             names_refused: names::refused(),
             series_overflow: self.instruments.overflows(),
             export: self.pipeline.stats().report(),

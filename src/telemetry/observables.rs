@@ -43,6 +43,17 @@ pub(super) fn register(
             }
         })
         .build();
+    let orphans = Arc::downgrade(instruments);
+    meter
+        .u64_observable_counter(metric::SDK_OPERATIONS_ORPHANED)
+        .with_unit(unit::OPERATION)
+        .with_description("Model and tool calls that no agent is known to have made.")
+        .with_callback(move |observer| {
+            if let Some(instruments) = orphans.upgrade() {
+                observer.observe(instruments.orphans(), &[]);
+            }
+        })
+        .build();
     let overflows = Arc::downgrade(instruments);
     meter
         .u64_observable_counter(metric::SDK_SERIES_OVERFLOW)
