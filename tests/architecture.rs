@@ -1,4 +1,5 @@
 //! The rules of the house, checked on the source.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Which rows of the list of features and behaviours have a test that names them.
 //!
 //! A test names its rows in a doc comment: `/// Feature: A1, L2` or `/// Behaviour: P8`.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

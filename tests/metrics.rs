@@ -1,4 +1,5 @@
 //! What each instrument holds, to the last count.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The macros and the recording trait.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

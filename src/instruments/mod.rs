@@ -190,15 +190,15 @@ impl Instruments {
             - u64::from(operation.retry_fallback) * after_failure;
         let attributes = retry_attributes(operation, cause);
         if retries > 0 {
-            self.add(metric::RETRIES, &self.meters.retries, retries, attributes.clone());
+            self.add(metric::RETRIES, &self.meters.retries, retries, &attributes);
         }
         if fallbacks > 0 {
-            self.add(metric::FALLBACKS, &self.meters.fallbacks, fallbacks, attributes);
+            self.add(metric::FALLBACKS, &self.meters.fallbacks, fallbacks, &attributes);
         }
     }
 
     /// Adds to a counter that is not bound, under the limit of series.
-    fn add(&self, name: &'static str, counter: &Counter<u64>, value: u64, attributes: Vec<KeyValue>) {
+    fn add(&self, name: &'static str, counter: &Counter<u64>, value: u64, attributes: &[KeyValue]) {
         let ((), overflow) = self.limits.bind(name, attributes, false, |a| counter.add(value, a));
         if let Some(overflow) = overflow {
             overflow.fetch_add(1, Ordering::Relaxed);

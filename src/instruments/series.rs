@@ -162,8 +162,9 @@ impl Series {
         let (name, histogram) = meters.duration_of(self.kind, operation.mcp_server);
         self.duration
             .get(|| {
-                limits
-                    .bind(name, self.attributes(true), self.overflow, |attributes| histogram.bind(attributes))
+                limits.bind(name, &self.attributes(true), self.overflow, |attributes| {
+                    histogram.bind(attributes)
+                })
             })
             .record(seconds);
         match self.kind {
@@ -217,13 +218,13 @@ impl Series {
     fn record_agent(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation) {
         self.tasks
             .get(|| {
-                limits.bind(metric::TASKS, self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
+                limits.bind(metric::TASKS, &self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
             })
             .add(1);
         self.inference_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, agent, self.overflow, |a| {
+                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, &agent, self.overflow, |a| {
                     meters.inference_calls.bind(a)
                 })
             })
@@ -231,7 +232,7 @@ impl Series {
         self.tool_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, agent, self.overflow, |a| {
+                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, &agent, self.overflow, |a| {
                     meters.tool_calls.bind(a)
                 })
             })
@@ -254,7 +255,7 @@ impl Series {
         if operation.mcp_method.is_some() {
             let (name, histogram) = meters.mcp(operation.mcp_server);
             self.mcp_duration
-                .get(|| limits.bind(name, mcp_attributes(&self.like), self.overflow, |a| histogram.bind(a)))
+                .get(|| limits.bind(name, &mcp_attributes(&self.like), self.overflow, |a| histogram.bind(a)))
                 .record(seconds);
         }
     }
@@ -270,7 +271,7 @@ impl Series {
         self.recovery
             .get(|| {
                 let subject = subject_attributes(&self.like);
-                limits.bind(metric::RECOVERY_DURATION, subject, self.overflow, |a| meters.recovery.bind(a))
+                limits.bind(metric::RECOVERY_DURATION, &subject, self.overflow, |a| meters.recovery.bind(a))
             })
             .record(seconds);
     }
@@ -282,7 +283,7 @@ impl Series {
         with_error: bool,
         bind: impl FnOnce(&[KeyValue]) -> B,
     ) -> (B, Option<Arc<AtomicU64>>) {
-        limits.bind(name, self.attributes(with_error), self.overflow, bind)
+        limits.bind(name, &self.attributes(with_error), self.overflow, bind)
     }
 
     fn bind_tokens(
@@ -293,7 +294,7 @@ impl Series {
     ) -> (BoundHistogram<u64>, Option<Arc<AtomicU64>>) {
         let mut attributes = self.attributes(false);
         attributes.push(KeyValue::new(attr::TOKEN_TYPE, token_type));
-        limits.bind(metric::TOKEN_USAGE, attributes, self.overflow, |a| meters.tokens.bind(a))
+        limits.bind(metric::TOKEN_USAGE, &attributes, self.overflow, |a| meters.tokens.bind(a))
     }
 
     fn bind_detail(
@@ -304,7 +305,7 @@ impl Series {
     ) -> (BoundCounter<u64>, Option<Arc<AtomicU64>>) {
         let mut attributes = self.attributes(false);
         attributes.push(KeyValue::new(attr::TOKEN_DETAIL, detail));
-        limits.bind(metric::TOKEN_DETAILS, attributes, self.overflow, |a| meters.token_details.bind(a))
+        limits.bind(metric::TOKEN_DETAILS, &attributes, self.overflow, |a| meters.token_details.bind(a))
     }
 
     /// The attributes of the conventions, with the user's own.

@@ -19,7 +19,7 @@ use super::pricing::{Guarded, SpanCost};
 use super::{SCOPE, Telemetry, Worker, observables};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
-use crate::export::{ExportStats, Observer, Pipeline, PipelineParts, Redactor};
+use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
 use crate::sampling::HeadSampler;
@@ -286,17 +286,7 @@ impl Builder {
         let stats = Arc::new(ExportStats::default());
         // The pipeline has to be there before the instruments, whose operations it has measured before it collects.
         let shared: Arc<OnceLock<Weak<Shared>>> = Arc::default();
-        let before_collect = {
-            let shared = shared.clone();
-            Arc::new(move || {
-                if let Some(shared) = shared.get().and_then(Weak::upgrade) {
-                    shared.sweep();
-                    // Twice: the runs that ended last are closed in the second round, when all their calls are in.
-                    shared.settle();
-                    shared.settle();
-                }
-            })
-        };
+        let before_collect = measuring(&shared);
         let parts = parts
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
@@ -348,6 +338,19 @@ impl Builder {
             pipeline,
         })
     }
+}
+
+/// Measures what has finished before metrics are collected.
+fn measuring(shared: &Arc<OnceLock<Weak<Shared>>>) -> BeforeCollect {
+    let shared = shared.clone();
+    Arc::new(move || {
+        if let Some(shared) = shared.get().and_then(Weak::upgrade) {
+            shared.sweep();
+            // Twice: the runs that ended last are closed in the second round, when all their calls are in.
+            shared.settle();
+            shared.settle();
+        }
+    })
 }
 
 /// The user's own table first, then what is built in.

@@ -1,5 +1,5 @@
 //! A telemetry of its own for each test: captured, with a manual clock, without anything global.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::future::Future;
 use std::time::{Duration, Instant};
