@@ -360,10 +360,21 @@ pub mod metric {
     /// Steps that a workflow run finished.
     pub const WORKFLOW_STEPS: &str = "agentvitals.workflow.steps.completed";
 
+    /// 1 while the telemetry of the process runs.
+    pub const UP: &str = "agentvitals.up";
+    /// When the telemetry of the process started, seconds since 1970.
+    pub const START_TIME: &str = "agentvitals.start_time";
+    /// Agents that run or did so lately.
+    pub const AGENTS_SEEN: &str = "agentvitals.agents.seen";
+    /// What the names of our own metrics start with.
+    pub const OWN_PREFIX: &str = "agentvitals.";
+
     /// 1 while the SDK's own thread works.
     pub const SDK_UP: &str = "agentvitals.sdk.up";
     /// Operations that the layer has seen start.
     pub const SDK_OPERATIONS: &str = "agentvitals.sdk.operations";
+    /// Model and tool calls that no agent is known to have made.
+    pub const SDK_OPERATIONS_ORPHANED: &str = "agentvitals.sdk.operations.orphaned";
     /// Operations that were not measured because too many were going on.
     pub const SDK_OPERATIONS_REFUSED: &str = "agentvitals.sdk.operations.refused";
     /// Spans that the exporter delivered.
@@ -386,6 +397,8 @@ pub mod unit {
     pub const INFERENCE_CALL: &str = "{inference_call}";
     /// Tool calls.
     pub const TOOL_CALL: &str = "{tool_call}";
+    /// Agents.
+    pub const AGENT: &str = "{agent}";
     /// Agent runs.
     pub const TASK: &str = "{task}";
     /// Bytes.
