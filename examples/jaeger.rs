@@ -2,16 +2,17 @@
 //!
 //! Start Jaeger (`jaeger` or the image `jaegertracing/jaeger`), then `cargo run --example jaeger`. It exports to
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` (default `http://localhost:4317`) and asks `JAEGER_QUERY_URL` (default
-//! `http://127.0.0.1:16686`). Ends with an error unless Jaeger finds exactly the right traces.
+//! `http://127.0.0.1:16686`). Ends with an error unless Jaeger finds exactly the right traces. Its store must be one on
+//! disk: in memory, Jaeger 1.76 finds nothing by `error=true`.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use agentvitals::RecordOperation as _;
 use agentvitals::opentelemetry::trace::TraceContextExt as _;
 use agentvitals::tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use agentvitals::{Config, ExporterKind, RecordOperation as _};
 use serde_json::{Value, json};
 use tracing::{Instrument as _, Span, instrument};
 
@@ -77,7 +78,10 @@ fn tag<'a>(span: &'a Value, key: &str) -> &'a Value {
 async fn main() -> Result<(), Failure> {
     // A service of its own for each run, so that nothing of an earlier one is found.
     let service = format!("jaeger-example-{}", std::process::id());
+    // Jaeger takes traces only.
+    let config = Config::from_env()?.with_exporters(ExporterKind::Otlp, ExporterKind::None);
     let vitals = agentvitals::builder()
+        .config(config)
         .service_name(service.clone())
         .sampler(agentvitals::SamplerConfig::always_on())
         .install()?;

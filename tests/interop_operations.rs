@@ -71,9 +71,10 @@ async fn agents_by_macro() {
         async { Span::current().record_error_type("timeout") }.in_operation(failed).await;
         async {}.in_operation(agentvitals::operation_span!("bookkeeping", user.id = "u1")).await;
     };
-    work.in_operation(agentvitals::agent_span!("planner", gen_ai.conversation.id = "c-17"))
-        .in_operation(agentvitals::workflow_span!("trip"))
-        .await;
+    let trip = async {
+        work.in_operation(agentvitals::agent_span!("planner", gen_ai.conversation.id = "c-17")).await;
+    };
+    trip.in_operation(agentvitals::workflow_span!("trip")).await;
 }
 
 #[instrument(fields(gen_ai.operation.name = "invoke_agent", gen_ai.agent.name = "plain"), err)]
