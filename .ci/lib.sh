@@ -28,7 +28,7 @@ cleanup() {
         for log in "$work"/*.log; do
             [ -e "$log" ] || continue
             echo "--- end of $(basename "$log")"
-            tail -n 40 "$log"
+            tail -n 15 "$log" | cut -c 1-300
         done
     fi
     rm -rf "$work"
