@@ -121,7 +121,11 @@ impl Figures<'_> {
     }
 
     fn write_table(&self, out: &mut impl std::io::Write, inputs: &Inputs) -> std::io::Result<()> {
-        writeln!(out, "{:20} {:>9} {:>9} {:>10} {:>12}", "", "ns/span", "of bare", "- registry", "allocs/span")?;
+        writeln!(
+            out,
+            "{:20} {:>9} {:>9} {:>10} {:>12}",
+            "", "ns/span", "of bare", "- registry", "allocs/span"
+        )?;
         for variant in self.variants {
             writeln!(
                 out,
@@ -145,9 +149,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Runs one variant alone, for instruction counts and profilers.
 fn run_one(name: &str, tasks: usize) -> Result<(), Box<dyn Error>> {
     let known = variants::NAMES.iter().find(|known| **known == name);
-    let variant = known.and_then(|name| variants::by_name(name)).ok_or_else(|| {
-        format!("unknown variant {name:?}, expected one of {}", variants::NAMES.join(", "))
-    })?;
+    let variant = known
+        .and_then(|name| variants::by_name(name))
+        .ok_or_else(|| format!("unknown variant {name:?}, expected one of {}", variants::NAMES.join(", ")))?;
     let inputs = Inputs::default();
     tracing::dispatcher::with_default(&variant.dispatch, || (0..tasks).for_each(|i| task(&inputs, i)));
     variant.flush();

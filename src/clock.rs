@@ -2,10 +2,13 @@
 //!
 //! Durations come from a monotonic counter, wall time only at the edge: one pair of anchors, taken when the
 //! clock is made, connects the two. A step of the system's wall clock therefore never bends a duration.
+//!
+//! The counter is read through quanta, which uses the processor's time stamp counter where it is invariant and the
+//! operating system's clock elsewhere: two readings a span are a measurable part of the budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// A source of monotonic time and, derived from it, wall time. Cheap to clone and to read.
 ///
@@ -25,7 +28,7 @@ pub struct Clock {
 
 #[derive(Debug, Clone)]
 enum Source {
-    System(Instant),
+    System { clock: quanta::Clock, origin: u64 },
     Manual(Arc<AtomicU64>),
 }
 
@@ -33,7 +36,9 @@ impl Clock {
     /// The operating system's clock.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads time")]
     pub fn system() -> Self {
-        Self { source: Source::System(Instant::now()), origin: SystemTime::now() }
+        let clock = quanta::Clock::new();
+        let origin = clock.raw();
+        Self { source: Source::System { clock, origin }, origin: SystemTime::now() }
     }
 
     /// A clock that stands still until its hand is moved. Its wall time starts at 2026-01-01 00:00:00 UTC, so
@@ -48,7 +53,7 @@ impl Clock {
     #[inline]
     pub fn now_ns(&self) -> u64 {
         match &self.source {
-            Source::System(origin) => nanos(origin.elapsed()),
+            Source::System { clock, origin } => clock.delta_as_nanos(*origin, clock.raw()),
             Source::Manual(ns) => ns.load(Ordering::Acquire),
         }
     }

@@ -305,10 +305,6 @@ pub struct Operation {
     pub retries: u32,
     /// Whether another model than the first one answered.
     pub fallback: bool,
-    /// The `error.type` of the failed call after which this one was made again, or made to another model.
-    pub retry_cause: Name,
-    /// Whether the call went to another model than the failed one before it.
-    pub retry_fallback: bool,
     /// Steps that a workflow finished.
     pub steps_completed: Amount,
     /// Number of the agent run that this operation is or belongs to, 0 if none: unique in the process.
@@ -351,8 +347,6 @@ impl Operation {
         output_bytes: Amount::NONE,
         retries: 0,
         fallback: false,
-        retry_cause: Name::NONE,
-        retry_fallback: false,
         steps_completed: Amount::NONE,
         run: 0,
     };

@@ -1,6 +1,7 @@
 //! What is lost is counted, by reason, and never takes longer than it may.
 #![cfg(feature = "otlp-grpc")]
 #![expect(clippy::disallowed_methods, reason = "deadlines are checked against the real clock")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
 
 mod export_support;
 
@@ -220,10 +221,12 @@ fn a_span_that_ends_after_the_shutdown_is_counted_as_lost_by_it() {
 /// Behaviour: P2, P4
 #[test]
 fn no_span_goes_uncounted_when_threads_end_spans_while_the_pipeline_shuts_down() {
-    for _ in 0..20 {
+    for _ in 0..8 {
         let receiver = Receiver::start();
-        let (pipeline, _provider, tracer) =
-            start(&config(&receiver.url).with_batch(batches_of(16)), PipelineParts::new());
+        let (pipeline, _provider, tracer) = start(
+            &config(&receiver.url).with_batch(batches_of(16).with_queue_spans(512)),
+            PipelineParts::new(),
+        );
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..2 {

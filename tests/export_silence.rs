@@ -1,4 +1,5 @@
 //! The exporter's own HTTP stack is never traced. A test binary of its own: the subscriber is global.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
 #![cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
 
 mod export_support;
@@ -15,7 +16,10 @@ use tracing_subscriber::{Layer, Registry};
 
 /// Notes the thread and target of every span and event.
 #[derive(Clone, Default)]
-struct Witness(Arc<Mutex<Vec<(Option<String>, &'static str)>>>);
+struct Witness(Arc<Mutex<Vec<Seen>>>);
+
+/// Thread and target.
+type Seen = (Option<String>, &'static str);
 
 impl Witness {
     fn note(&self, target: &'static str) {

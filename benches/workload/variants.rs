@@ -48,7 +48,12 @@ impl std::fmt::Debug for Variant {
 }
 
 impl Variant {
-    fn new(name: &'static str, dispatch: Dispatch, flush: impl Fn() + 'static, keep: impl std::any::Any) -> Self {
+    fn new(
+        name: &'static str,
+        dispatch: Dispatch,
+        flush: impl Fn() + 'static,
+        keep: impl std::any::Any,
+    ) -> Self {
         Self { name, dispatch, flush: Box::new(flush), _keep: Box::new(keep) }
     }
 
@@ -58,8 +63,16 @@ impl Variant {
 }
 
 /// All variants, by the names that [`by_name`] takes.
-pub const NAMES: &[&str] =
-    &["none", "registry", "otel", "otel+naive", "agent_layer", "layer", "layer_sampled_out", "otel_sampled_out"];
+pub const NAMES: &[&str] = &[
+    "none",
+    "registry",
+    "otel",
+    "otel+naive",
+    "agent_layer",
+    "layer",
+    "layer_sampled_out",
+    "otel_sampled_out",
+];
 
 pub fn by_name(name: &'static str) -> Option<Variant> {
     Some(match name {
@@ -85,7 +98,8 @@ pub fn by_name(name: &'static str) -> Option<Variant> {
         }
         "layer" | "layer_sampled_out" => {
             let sampled_out = name == "layer_sampled_out";
-            let vitals = ours(if sampled_out { SamplerConfig::always_off() } else { SamplerConfig::always_on() });
+            let vitals =
+                ours(if sampled_out { SamplerConfig::always_off() } else { SamplerConfig::always_on() });
             let dispatch = Dispatch::new(tracing_subscriber::registry().with(vitals.layer()));
             measured(name, dispatch, vitals)
         }
@@ -109,7 +123,12 @@ fn measured(name: &'static str, dispatch: Dispatch, vitals: Telemetry) -> Varian
     let vitals = std::rc::Rc::new(vitals);
     let flushed = vitals.clone();
     // A flush that fails would leave spans in the queue, and the next round would be wrong.
-    Variant::new(name, dispatch, move || assert!(flushed.flush_blocking(Duration::from_secs(10)).is_ok()), vitals)
+    Variant::new(
+        name,
+        dispatch,
+        move || assert!(flushed.flush_blocking(Duration::from_secs(10)).is_ok()),
+        vitals,
+    )
 }
 
 /// The stock pipeline, as most programs have it.
@@ -119,7 +138,10 @@ fn bare(sampled_out: bool) -> SdkTracerProvider {
     let batch = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
     let processor = BatchSpanProcessor::builder(Nowhere).with_batch_config(batch).build();
     let sampler = if sampled_out { Sampler::AlwaysOff } else { Sampler::AlwaysOn };
-    SdkTracerProvider::builder().with_sampler(Sampler::ParentBased(Box::new(sampler))).with_span_processor(processor).build()
+    SdkTracerProvider::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(sampler)))
+        .with_span_processor(processor)
+        .build()
 }
 
 fn flusher(provider: &SdkTracerProvider) -> impl Fn() + 'static {
@@ -207,7 +229,10 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for NaiveMetrics 
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(started) = context.span(&id).and_then(|span| span.extensions_mut().remove::<Started>()) else { return };
+        let Some(started) = context.span(&id).and_then(|span| span.extensions_mut().remove::<Started>())
+        else {
+            return;
+        };
         let seen = started.seen;
         let attributes = [
             KeyValue::new("gen_ai.operation.name", seen.operation),

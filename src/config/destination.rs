@@ -27,6 +27,14 @@ impl Signal {
             Self::Metrics => "/v1/metrics",
         }
     }
+
+    /// What the names of this signal's variables have in them.
+    fn infix(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES_",
+            Self::Metrics => "METRICS_",
+        }
+    }
 }
 
 /// How OTLP travels.
@@ -149,27 +157,36 @@ pub(super) fn resolve(
         (None, None, Protocol::Grpc) => Destination::GRPC_ENDPOINT.to_owned(),
     };
     let tls = url.starts_with("https://");
+    // The variable at fault: a signal's own setting goes before the general one.
+    let variable = |own_is_set: bool, suffix: &str| {
+        let signal = if own_is_set { signal.infix() } else { "" };
+        format!("OTEL_EXPORTER_OTLP_{signal}{suffix}")
+    };
     let certificate = own.certificate.as_ref().or(general.certificate.as_ref()).cloned();
     let key = own.client_key.as_ref().or(general.client_key.as_ref()).cloned();
     let chain = own.client_certificate.as_ref().or(general.client_certificate.as_ref()).cloned();
+    let alone = |set: String, path: &PathBuf, missing: &str| {
+        Error::config(format!(
+            "{set} is {path:?}, expected with OTEL_EXPORTER_OTLP_{missing}, which is not set; set both"
+        ))
+    };
+    let key_name = variable(own.client_key.is_some(), "CLIENT_KEY");
     let client_identity = match (key, chain) {
         (Some(key), Some(chain)) => Some((key, chain)),
         (None, None) => None,
-        (Some(key), None) => {
-            return Err(Error::config(format!(
-                "OTEL_EXPORTER_OTLP_CLIENT_KEY is {key:?}, but OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is not set; set both"
-            )));
-        }
+        (Some(key), None) => return Err(alone(key_name, &key, "CLIENT_CERTIFICATE")),
         (None, Some(chain)) => {
-            return Err(Error::config(format!(
-                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is {chain:?}, but OTEL_EXPORTER_OTLP_CLIENT_KEY is not set; set both"
-            )));
+            let chain_name = variable(own.client_certificate.is_some(), "CLIENT_CERTIFICATE");
+            return Err(alone(chain_name, &chain, "CLIENT_KEY"));
         }
     };
     if !tls && (certificate.is_some() || client_identity.is_some()) {
+        let name = match &certificate {
+            Some(_) => variable(own.certificate.is_some(), "CERTIFICATE"),
+            None => key_name,
+        };
         return Err(Error::config(format!(
-            "OTEL_EXPORTER_OTLP_CERTIFICATE or _CLIENT_CERTIFICATE is set, but endpoint {url:?} is not https; write \
-             https:// or unset the certificate"
+            "{name} is set, but endpoint {url:?} is not https; expected https:// or no certificates and keys"
         )));
     }
     Ok(Destination {
@@ -213,7 +230,8 @@ pub(super) fn parse_url(url: &str, protocol: Protocol, insecure: bool) -> Result
         Some(authority) if authority.as_str().contains('@') => {
             // Not shown: it holds a password.
             Err(Error::config(
-                "the endpoint holds a user name or password; send them as a header (OTEL_EXPORTER_OTLP_HEADERS)",
+                "the endpoint holds a user name or password, expected none; send them as a header \
+                 (OTEL_EXPORTER_OTLP_HEADERS)",
             ))
         }
         Some(_) => Ok(text),

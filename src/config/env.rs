@@ -112,8 +112,8 @@ fn refuse_config_files(vars: &Vars<'_>) -> Result<(), Error> {
     for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"] {
         if let Some(value) = vars.text(name) {
             return Err(Error::config(format!(
-                "{name} is {value:?}: declarative configuration files are not supported; unset it and use the other \
-                 OTEL_* variables or the builder"
+                "{name} is {value:?}, expected unset: declarative configuration files are not supported; use the \
+                 other OTEL_* variables or the builder"
             )));
         }
     }

@@ -162,8 +162,8 @@ impl BatchConfig {
             }
             Ok(())
         };
-        least("max_batch (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)", self.max_batch, 1)?;
         least("queue_spans (OTEL_BSP_MAX_QUEUE_SIZE)", self.queue_spans, 1)?;
+        least("max_batch (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)", self.max_batch, 1)?;
         least("queue_bytes", self.queue_bytes, 64 << 10)?;
         least("max_request_bytes", self.max_request_bytes, 4 << 10)?;
         if self.max_batch > self.queue_spans {

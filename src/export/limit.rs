@@ -1,5 +1,6 @@
 //! A deadline that can come closer while work is under way.
 
+#[cfg(feature = "otlp")]
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -58,6 +59,7 @@ impl Limit {
         }
     }
 
+    #[cfg(feature = "otlp")]
     pub(crate) fn remaining(&self) -> Duration {
         self.0.borrow().at.saturating_duration_since(Instant::now())
     }

@@ -5,6 +5,7 @@
 
 mod limits;
 mod meters;
+mod runs;
 mod series;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use opentelemetry::metrics::Meter;
 
 use self::limits::SeriesLimits;
 use self::meters::Meters;
+use self::runs::{Retry, Runs};
 use self::series::{Series, SeriesKey, is_outage, model_attributes, push, subject_attributes};
 use crate::cost::Ledger;
 use crate::names::Name;
@@ -36,6 +38,7 @@ pub(crate) struct Instruments {
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
     active: Arc<Active>,
     failing: Mutex<HashMap<(OperationKind, Name), Arc<AtomicU64>>>,
+    runs: Runs,
     ledger: Arc<Ledger>,
 }
 
@@ -69,6 +72,7 @@ impl Instruments {
             series: Mutex::default(),
             active,
             failing: Mutex::default(),
+            runs: Runs::default(),
             ledger,
         }
     }
@@ -152,13 +156,15 @@ impl Instruments {
         }
     }
 
-    /// Retries and fallbacks that the operation reports of itself, and those that its agent's calls show.
-    fn count_retries(&self, operation: &Operation) {
-        let cause = operation.retry_cause;
-        let after_failure = u64::from(cause.is_some());
-        let fallbacks = u64::from(operation.fallback || (operation.retry_fallback && cause.is_some()));
-        let retries = u64::from(operation.retries) + after_failure
-            - u64::from(operation.retry_fallback) * after_failure;
+    /// Counts retries and fallbacks: those that the operation reports of itself, and those that its agent's calls show.
+    fn count_retries(&self, operation: &Operation, after_failure: Option<Retry>) {
+        let cause = after_failure.map_or(Name::NONE, |retry| retry.cause);
+        let to_other = after_failure.is_some_and(|retry| retry.fallback);
+        let retries = u64::from(operation.retries) + u64::from(after_failure.is_some() && !to_other);
+        let fallbacks = u64::from(operation.fallback || to_other);
+        if retries == 0 && fallbacks == 0 {
+            return;
+        }
         let attributes = retry_attributes(operation, cause);
         if retries > 0 {
             self.meters.retries.add(retries, &attributes);
@@ -182,15 +188,13 @@ impl Observe for Instruments {
         self.active.add(now, 1);
     }
 
-    #[inline]
     fn finished(&self, operation: &Operation) {
         self.with_series(operation, |series| {
             series.record(&self.meters, &self.limits, operation);
             self.note_health(series, operation);
         });
-        if operation.retries > 0 || operation.fallback || operation.retry_cause.is_some() {
-            self.count_retries(operation);
-        }
+        let retry = self.runs.note(operation);
+        self.count_retries(operation, retry);
         match operation.kind {
             Some(OperationKind::Agent) => {
                 self.active.add(operation.agent, -1);
@@ -208,6 +212,9 @@ impl Observe for Instruments {
     }
 
     fn settled(&self) {
+        for run in self.runs.close() {
+            self.with_series(&run, |series| series.record_calls(&self.meters, &self.limits, &run));
+        }
         self.ledger.close_runs();
     }
 }

@@ -167,7 +167,7 @@ impl Series {
             })
             .record(seconds);
         match self.kind {
-            OperationKind::Agent => self.record_agent(meters, limits, operation),
+            OperationKind::Agent => self.record_task(meters, limits),
             OperationKind::Tool => self.record_tool(meters, limits, operation, seconds),
             OperationKind::Workflow => {
                 if let Some(steps) = operation.steps_completed.get() {
@@ -213,13 +213,16 @@ impl Series {
         }
     }
 
-    #[inline]
-    fn record_agent(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation) {
+    fn record_task(&self, meters: &Meters, limits: &SeriesLimits) {
         self.tasks
             .get(|| {
                 limits.bind(metric::TASKS, self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
             })
             .add(1);
+    }
+
+    /// Records how many calls an agent's run has made.
+    pub(super) fn record_calls(&self, meters: &Meters, limits: &SeriesLimits, run: &Operation) {
         self.inference_calls
             .get(|| {
                 let agent = self.agent_attributes();
@@ -227,7 +230,7 @@ impl Series {
                     meters.inference_calls.bind(a)
                 })
             })
-            .record(u64::from(operation.inference_calls));
+            .record(u64::from(run.inference_calls));
         self.tool_calls
             .get(|| {
                 let agent = self.agent_attributes();
@@ -235,7 +238,7 @@ impl Series {
                     meters.tool_calls.bind(a)
                 })
             })
-            .record(u64::from(operation.tool_calls));
+            .record(u64::from(run.tool_calls));
     }
 
     #[inline]

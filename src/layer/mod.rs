@@ -5,6 +5,7 @@
 //! exit), not when the last handle of the span goes.
 
 mod callsites;
+mod stack;
 mod sweep;
 mod table;
 mod visitor;
@@ -22,7 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::callsites::Callsites;
 pub(crate) use self::callsites::declares_operation;
-use self::table::{Enqueued, FailedCall, Record, Table};
+use self::table::{Queued, Record, Table};
 pub(crate) use self::visitor::set_outcome;
 use self::visitor::{FieldVisitor, Formatting, set_error};
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ pub struct AgentLayer {
 /// What a layer and its telemetry share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Tells layers apart in the threads' caches and stacks.
+    instance: u64,
     clock: Clock,
     callsites: Callsites,
     table: Table,
@@ -89,6 +92,7 @@ impl Shared {
     ) -> Self {
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
         Self {
+            instance,
             clock,
             callsites: Callsites::new(instance, extra_attributes),
             table: Table::new(max_open),
@@ -183,15 +187,8 @@ impl Shared {
 
     /// Measures an operation now: its function has returned, whatever becomes of the span.
     pub(crate) fn finish(&self, id: &Id) {
-        let id = id.into_u64();
         let now = self.clock.now_ns();
-        let open = self.table.with(id, |record| {
-            record.exit_ns = now;
-            (!std::mem::replace(&mut record.finished, true)).then(|| Ending::of(record))
-        });
-        if let Some(Some(ending)) = open {
-            self.measure(id, &ending, now, true);
-        }
+        self.announce_queued(self.table.enqueue(id.into_u64(), Some(now), true));
     }
 
     /// What a change of the fields means for the count of running agents.
@@ -221,29 +218,17 @@ impl Shared {
         }
     }
 
-    /// Queues a finished operation for its measurement and counts it at the agent that it is part of.
+    /// Sees to it that a finished operation is measured.
     #[inline]
-    fn measure(&self, id: u64, ending: &Ending, end_ns: u64, keep_open: bool) {
-        let retried = match ending.agent_span {
-            0 => None,
-            agent => self.table.with(agent, |agent| ending.note(agent)).flatten(),
-        };
-        let queued = self.table.enqueue(id, keep_open, |operation| {
-            operation.duration_ns = end_ns.saturating_sub(ending.start_ns);
-            operation.ended_ns = end_ns;
-            if let Some((cause, fallback)) = retried {
-                operation.retry_cause = cause;
-                operation.retry_fallback = fallback;
-            }
-        });
+    fn announce_queued(&self, queued: Queued) {
         match queued {
-            Enqueued::Done | Enqueued::Gone => {}
-            Enqueued::Wake => {
+            Queued::Done => {}
+            Queued::Wake => {
                 if let Some(worker) = self.worker.get() {
                     worker.unpark();
                 }
             }
-            Enqueued::Full(operation) => self.observer.finished(&operation),
+            Queued::Full(operation) => self.observer.finished(&operation),
         }
     }
 }
@@ -254,57 +239,6 @@ enum Change {
     None,
     Started(Name),
     Renamed(Name, Name),
-}
-
-/// What is needed of an operation that ends, apart from its measurement.
-#[derive(Debug, Clone, Copy)]
-struct Ending {
-    kind: Option<OperationKind>,
-    subject: Name,
-    error_type: Name,
-    has_error_type: bool,
-    finished: bool,
-    start_ns: u64,
-    exit_ns: u64,
-    agent_span: u64,
-}
-
-impl Ending {
-    #[inline]
-    fn of(record: &Record) -> Self {
-        Self {
-            kind: record.operation.kind,
-            subject: record.operation.subject(),
-            error_type: record.operation.error_type,
-            has_error_type: record.has_error_type,
-            finished: record.finished,
-            start_ns: record.start_ns,
-            exit_ns: record.exit_ns,
-            agent_span: record.agent_span,
-        }
-    }
-
-    /// Counts a call at the agent that made it. Returns the `error.type` of the failure that the call came after, if
-    /// it was a retry, and whether it went to another model.
-    #[inline]
-    fn note(&self, agent: &mut Record) -> Option<(Name, bool)> {
-        let kind = self.kind?;
-        match kind {
-            OperationKind::Model => agent.operation.inference_calls += 1,
-            OperationKind::Tool => agent.operation.tool_calls += 1,
-            _ => return None,
-        }
-        let before = agent.failed;
-        if self.error_type.is_some() {
-            agent.failed = Some(FailedCall { kind, subject: self.subject, error_type: self.error_type });
-        } else if before.is_some_and(|failed| failed.kind == kind) {
-            agent.failed = None;
-        }
-        let failed = before.filter(|failed| failed.kind == kind)?;
-        let same = failed.subject == self.subject;
-        // Another tool after a failed one is the agent's next idea; another model is a fallback.
-        (same || kind == OperationKind::Model).then_some((failed.error_type, !same))
-    }
 }
 
 impl<S> Layer<S> for AgentLayer
@@ -324,17 +258,15 @@ where
         let mut visitor = FieldVisitor::new(site, &mut operation, Formatting::Now);
         attributes.record(&mut visitor);
         let has_error_type = visitor.has_error_type;
-        let agent_span = shared.find_agent(attributes, &context, &mut operation);
+        shared.inherit(attributes, &context, &mut operation);
         let mut record = Record {
             site,
             operation,
             start_ns: shared.clock.now_ns(),
             exit_ns: 0,
-            agent_span,
             has_error_type,
             finished: false,
             started: false,
-            failed: None,
         };
         let change = shared.transition(&mut record, Name::NONE);
         if shared.table.insert(id, record) {
@@ -377,8 +309,13 @@ where
         }
     }
 
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        stack::push(self.shared.instance, id.into_u64());
+    }
+
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let shared = &*self.shared;
+        stack::pop(shared.instance, id.into_u64());
         let now = shared.clock.now_ns();
         let found = shared.table.with(id.into_u64(), |record| {
             record.exit_ns = now;
@@ -395,58 +332,79 @@ where
     fn on_close(&self, span: Id, context: Context<'_, S>) {
         let shared = &*self.shared;
         let id = span.into_u64();
-        let Some(ending) = shared.table.with(id, |record| Ending::of(record)) else { return };
         if shared.otel_order.load(Ordering::Relaxed) == ORDER_SEEN {
             shared.judge_otel_order(&span);
         }
-        if ending.error_type.is_some() && !ending.has_error_type && context.span(&span).is_some() {
-            shared.mark_span(&span, ending.error_type);
+        let Some(closing) = shared.table.with(id, |record| Closing::of(record)) else { return };
+        if let Some(error_type) = closing.unmarked_error
+            && context.span(&span).is_some()
+        {
+            shared.mark_span(&span, error_type);
         }
-        if ending.finished || ending.kind.is_none() {
-            shared.table.remove(id);
-            return;
+        let end = closing.never_left.then(|| shared.clock.now_ns());
+        shared.announce_queued(shared.table.enqueue(id, end, false));
+    }
+}
+
+/// What is to be done when a span closes, besides its measurement.
+struct Closing {
+    /// The error that only this layer knows of.
+    unmarked_error: Option<Name>,
+    /// The span was never entered, so that its end is now.
+    never_left: bool,
+}
+
+impl Closing {
+    #[inline]
+    fn of(record: &Record) -> Self {
+        let unmarked = record.operation.failed() && !record.has_error_type;
+        Self {
+            unmarked_error: unmarked.then_some(record.operation.error_type),
+            never_left: record.exit_ns == 0,
         }
-        let end = if ending.exit_ns == 0 { shared.clock.now_ns() } else { ending.exit_ns };
-        shared.measure(id, &ending, end, false);
     }
 }
 
 impl Shared {
-    /// The span of the agent that a new operation is part of, and what the operation has from it.
+    /// Gives a new operation what it has from the operation that it is part of: the agent on whose behalf it runs.
     #[inline]
-    fn find_agent<S>(
-        &self,
-        attributes: &Attributes<'_>,
-        context: &Context<'_, S>,
-        operation: &mut Operation,
-    ) -> u64
+    fn inherit<S>(&self, attributes: &Attributes<'_>, context: &Context<'_, S>, operation: &mut Operation)
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let mut ancestor = match attributes.parent() {
-            Some(parent) => context.span(parent),
-            None if attributes.is_contextual() => context.lookup_current(),
+        let parent = match attributes.parent() {
+            Some(parent) => Some(parent.into_u64()),
+            None if attributes.is_contextual() => stack::current(self.instance),
             None => None,
         };
+        let Some(parent) = parent else { return };
+        if self.inherit_from(parent, operation) {
+            return;
+        }
+        // The parent is an ordinary span: look further up.
+        let mut ancestor = context.span(&Id::from_u64(parent)).and_then(|span| span.parent());
         while let Some(span) = ancestor {
-            let id = span.id().into_u64();
-            let found = self.table.with(id, |record| {
-                let above = &record.operation;
-                let agent_span =
-                    if above.kind == Some(OperationKind::Agent) { id } else { record.agent_span };
-                (agent_span, above.agent, above.run, above.task_type)
-            });
-            if let Some((agent_span, agent, run, task_type)) = found {
-                if operation.kind != Some(OperationKind::Agent) {
-                    operation.agent = operation.agent.or(agent);
-                    operation.run = run;
-                }
-                operation.task_type = operation.task_type.or(task_type);
-                return agent_span;
+            if self.inherit_from(span.id().into_u64(), operation) {
+                return;
             }
             ancestor = span.parent();
         }
-        0
+    }
+
+    /// Whether the span is an operation.
+    #[inline]
+    fn inherit_from(&self, id: u64, operation: &mut Operation) -> bool {
+        let above = self.table.with(id, |record| {
+            let above = &record.operation;
+            (above.agent, above.run, above.task_type)
+        });
+        let Some((agent, run, task_type)) = above else { return false };
+        if operation.kind != Some(OperationKind::Agent) {
+            operation.agent = operation.agent.or(agent);
+            operation.run = run;
+        }
+        operation.task_type = operation.task_type.or(task_type);
+        true
     }
 
     /// Reads values that are given as `Debug` or `Display`: they run the user's code, so no lock is held.
@@ -462,9 +420,6 @@ impl Shared {
         let has_error_type = visitor.has_error_type;
         let change = self.table.with(id.into_u64(), |record| {
             let before = record.operation.agent;
-            // What the agent's own calls have counted meanwhile must stay.
-            operation.inference_calls = record.operation.inference_calls;
-            operation.tool_calls = record.operation.tool_calls;
             record.operation = operation;
             record.has_error_type |= has_error_type;
             self.transition(record, before)

@@ -15,8 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::span::Id;
 
 use super::callsites::Site;
-use crate::names::Name;
-use crate::operation::{Operation, OperationKind};
+use crate::operation::Operation;
 
 /// An operation between the start of its span and the return of its function.
 #[derive(Debug, Clone, Copy)]
@@ -26,24 +25,12 @@ pub(super) struct Record {
     pub(super) start_ns: u64,
     /// When the span was left last; 0 if it never was.
     pub(super) exit_ns: u64,
-    /// The span of the agent, or the other operation, that this one is part of; 0 if none.
-    pub(super) agent_span: u64,
     /// The span has the user's own `error.type`.
     pub(super) has_error_type: bool,
     /// Measured already: the span is still open, the operation is over.
     pub(super) finished: bool,
     /// Counted as active.
     pub(super) started: bool,
-    /// The last failed call of this agent: what may be tried again.
-    pub(super) failed: Option<FailedCall>,
-}
-
-/// A failed call, as the agent that made it remembers it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FailedCall {
-    pub(super) kind: OperationKind,
-    pub(super) subject: Name,
-    pub(super) error_type: Name,
 }
 
 const SHARDS: usize = 64;
@@ -53,14 +40,12 @@ const QUEUE: usize = 256;
 /// At how many the SDK's thread is woken.
 const WAKE_AT: usize = 64;
 
-/// What became of a finished operation.
+/// What is to be done after a finished operation was queued.
 #[derive(Debug)]
-pub(super) enum Enqueued {
+pub(super) enum Queued {
     Done,
     /// There was no room: it is to be measured at once.
     Full(Box<Operation>),
-    /// There was no such operation.
-    Gone,
     /// Enough are waiting for the SDK's thread to be woken.
     Wake,
 }
@@ -123,31 +108,34 @@ impl Table {
         self.shard(id).open.get_mut(&id).map(f)
     }
 
-    /// Takes an operation out of the table.
+    /// Puts an operation in the queue of those that wait to be measured, unless that was done before. Without `end_ns`
+    /// it ended when its span was left last.
     #[inline]
-    pub(super) fn remove(&self, id: u64) {
-        self.shard(id).open.remove(&id);
-    }
-
-    /// Puts an operation in the queue of those that wait to be measured, after `f` has completed it.
-    #[inline]
-    pub(super) fn enqueue(&self, id: u64, keep_open: bool, f: impl FnOnce(&mut Operation)) -> Enqueued {
+    pub(super) fn enqueue(&self, id: u64, end_ns: Option<u64>, keep_open: bool) -> Queued {
         let mut shard = self.shard(id);
         let shard = &mut *shard;
-        let Some(record) = shard.open.get_mut(&id) else { return Enqueued::Gone };
-        f(&mut record.operation);
-        let waiting = shard.finished.len();
-        let result = if waiting < QUEUE {
-            if waiting == shard.finished.capacity() {
-                shard.finished.reserve_exact(QUEUE - waiting);
+        let Entry::Occupied(mut entry) = shard.open.entry(id) else { return Queued::Done };
+        let record = entry.get_mut();
+        let mut result = Queued::Done;
+        if !std::mem::replace(&mut record.finished, true) && record.operation.kind.is_some() {
+            let end = end_ns.unwrap_or(record.exit_ns);
+            record.operation.duration_ns = end.saturating_sub(record.start_ns);
+            record.operation.ended_ns = end;
+            let waiting = shard.finished.len();
+            if waiting < QUEUE {
+                if waiting == shard.finished.capacity() {
+                    shard.finished.reserve_exact(QUEUE - waiting);
+                }
+                shard.finished.push(record.operation);
+                if waiting == WAKE_AT {
+                    result = Queued::Wake;
+                }
+            } else {
+                result = Queued::Full(Box::new(record.operation));
             }
-            shard.finished.push(record.operation);
-            if waiting == WAKE_AT { Enqueued::Wake } else { Enqueued::Done }
-        } else {
-            Enqueued::Full(Box::new(record.operation))
-        };
+        }
         if !keep_open {
-            shard.open.remove(&id);
+            entry.remove();
         }
         result
     }

@@ -1,5 +1,10 @@
 //! An OTLP receiver over real sockets (gRPC and HTTP on one port) that answers by script, and spans to send.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, of which each file uses a part"
+)]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,6 +35,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status};
 
 /// What the receiver does with the next request; when the script is over, it takes everything.
@@ -97,6 +104,15 @@ impl Receiver {
     }
 
     pub(crate) fn scripted(script: impl IntoIterator<Item = Reply>) -> Self {
+        Self::listening(script, None)
+    }
+
+    pub(crate) fn tls(config: rustls::ServerConfig) -> Self {
+        Self::listening([], Some(Arc::new(config).into()))
+    }
+
+    fn listening(script: impl IntoIterator<Item = Reply>, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Shared::default();
         shared.change(|inbox| inbox.script.extend(script));
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -108,14 +124,14 @@ impl Receiver {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 ready.send(listener.local_addr().unwrap()).unwrap();
                 tokio::select! {
-                    () = serve(listener, state) => {}
+                    () = serve(listener, tls, state) => {}
                     _ = stopped => {}
                 }
             });
             runtime.shutdown_background();
         });
         let address = address.recv_timeout(Duration::from_secs(10)).unwrap();
-        Self { url: format!("http://{address}"), shared, stop: Some(stop), thread: Some(thread) }
+        Self { url: format!("{scheme}://{address}"), shared, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn inbox<T>(&self, look: impl FnOnce(&Inbox) -> T) -> T {
@@ -143,32 +159,40 @@ impl Drop for Receiver {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, state: Shared) {
+async fn serve(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, state: Shared) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let state = state.clone();
+        let (state, tls) = (state.clone(), tls.clone());
         tokio::spawn(async move {
-            let grpc = TraceServiceServer::new(state.clone())
-                .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
-                .max_decoding_message_size(4 << 20);
-            let grpc = TowerToHyperService::new(grpc);
-            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let (grpc, state) = (grpc.clone(), state.clone());
-                async move {
-                    let is_grpc =
-                        request.headers().get("content-type").is_some_and(|t| t == "application/grpc");
-                    if is_grpc && request.uri().path().contains("Trace") {
-                        use hyper::service::Service as _;
-                        return grpc.call(request).await;
+            match tls {
+                None => speak(stream, state).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        speak(stream, state).await;
                     }
-                    Ok::<_, Infallible>(plain(request, state).await.map(tonic::body::Body::new))
                 }
-            });
-            let _ = auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            }
         });
     }
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Shared) {
+    let grpc = TraceServiceServer::new(state.clone())
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .max_decoding_message_size(4 << 20);
+    let grpc = TowerToHyperService::new(grpc);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (grpc, state) = (grpc.clone(), state.clone());
+        async move {
+            let is_grpc = request.headers().get("content-type").is_some_and(|t| t == "application/grpc");
+            if is_grpc && request.uri().path().contains("Trace") {
+                use hyper::service::Service as _;
+                return grpc.call(request).await;
+            }
+            Ok::<_, Infallible>(plain(request, state).await.map(tonic::body::Body::new))
+        }
+    });
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// HTTP/protobuf, and metrics over gRPC by hand, since they need no script.

@@ -92,14 +92,16 @@ impl fmt::Debug for Grpc {
 fn tls(destination: &Destination) -> Result<ClientTlsConfig, Error> {
     let mut tls = ClientTlsConfig::new().assume_http2(true);
     tls = match &destination.certificate {
-        Some(path) => {
-            tls.ca_certificate(Certificate::from_pem(read_pem("OTEL_EXPORTER_OTLP_CERTIFICATE", path)?))
-        }
+        Some(path) => tls.ca_certificate(Certificate::from_pem(read_pem(
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            path,
+            "CERTIFICATE",
+        )?)),
         None => tls.with_native_roots(),
     };
     if let Some((key, chain)) = &destination.client_identity {
-        let key = read_pem("OTEL_EXPORTER_OTLP_CLIENT_KEY", key)?;
-        let chain = read_pem("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", chain)?;
+        let key = read_pem("OTEL_EXPORTER_OTLP_CLIENT_KEY", key, "PRIVATE KEY")?;
+        let chain = read_pem("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", chain, "CERTIFICATE")?;
         tls = tls.identity(Identity::from_pem(chain, key));
     }
     Ok(tls)

@@ -151,13 +151,10 @@ fn tls(destination: &Destination) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &destination.certificate {
         const NAME: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-        let pem = read_pem(NAME, path)?;
+        let pem = read_pem(NAME, path, "CERTIFICATE")?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| refuse(NAME, &error))?;
             roots.add(certificate).map_err(|error| refuse(NAME, &error))?;
-        }
-        if roots.is_empty() {
-            return Err(refuse(NAME, &format!("{} holds no PEM certificate", path.display())));
         }
     } else if destination.tls {
         // Read only when needed: it takes milliseconds.
@@ -174,8 +171,10 @@ fn tls(destination: &Destination) -> Result<ClientConfig, Error> {
     };
     const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
     const CHAIN: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read_pem(CHAIN, chain)?).collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&read_pem(CHAIN, chain, "CERTIFICATE")?).collect();
     let chain = chain.map_err(|error| refuse(CHAIN, &error))?;
-    let key = PrivateKeyDer::from_pem_slice(&read_pem(KEY, key)?).map_err(|error| refuse(KEY, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(&read_pem(KEY, key, "PRIVATE KEY")?)
+        .map_err(|error| refuse(KEY, &error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| refuse(CHAIN, &error))
 }

@@ -60,11 +60,18 @@ impl Transport {
     }
 }
 
-/// Reads the file of a TLS setting.
-fn read_pem(variable: &str, path: &std::path::Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| {
-        Error::config(format!("{variable} is {}: {error}; expected a readable PEM file", path.display()))
-    })
+/// Reads the file of a TLS setting, which must hold a PEM section whose title ends in `title`. TLS libraries
+/// take a file without one for an empty list.
+fn read_pem(variable: &str, path: &std::path::Path, title: &str) -> Result<Vec<u8>, Error> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Error::config(format!("{variable} is {}: {why}; expected a PEM file with a {title}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
+    let end = format!("{title}-----");
+    if !text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&end)) {
+        return Err(refuse(&"it has none"));
+    }
+    Ok(text.into_bytes())
 }
 
 /// Sends spans.

@@ -1,0 +1,98 @@
+//! `agentvitals demo`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{End, FAILED, OK, Terminal};
+use crate::Error;
+use crate::demo::{self, Options, Speed, Streaming, Style};
+
+const EXAMPLES: &str = "\
+Examples:
+  agentvitals demo                          the built-in runs, over in seconds
+  agentvitals demo --json | jq .cost_usd    one figure of the result
+  agentvitals demo --runs runs.jsonl --speed max --concurrency 16
+                                            recorded runs, as fast as they can be replayed
+  agentvitals demo --endpoint http://127.0.0.1:4317
+                                            to a collector, Jaeger, ... that takes OTLP/gRPC
+
+A file of runs has one run a line, a JSON object:
+  {\"run_id\": \"r1\", \"agents\": [{\"name\": \"planner\", \"model\": \"gpt-4.1\"}],
+   \"outcome\": {\"success\": true},
+   \"steps\": [{\"kind\": \"model_call\", \"agent\": \"planner\", \"model\": \"gpt-4.1\", \"output_text\": \"Hi\",
+              \"prompt_tokens\": 12, \"completion_tokens\": 3, \"duration_ms\": 800, \"error\": null},
+             {\"kind\": \"tool_call\", \"agent\": \"planner\", \"tool\": \"search\", \"arguments\": {},
+              \"result\": \"...\", \"duration_ms\": 120, \"error\": false}]}
+What is not known is null or left out: tokens that were not recorded are not counted as 0, a success
+that is null is neither a success nor a failure. All lines are checked before anything runs.
+
+Exit codes: 0 all went well; 1 spans were lost, figures do not agree, or the replay failed; 2 the command
+line or a line of the runs is wrong.";
+
+/// Replay recorded agents and check that every span, metric and cent of them arrives.
+///
+/// Starts an OpenAI-compatible model server on loopback that answers with recorded completions, runs the
+/// recorded agents against it over HTTP, exports their telemetry over OTLP/gRPC to a receiver of its own, and
+/// ends with what arrived. The result is verified when spans, metrics and the exporter's own count agree.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Replay the runs of this file (JSON Lines; `-` is standard input) instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    runs: Option<PathBuf>,
+
+    /// Export to this OTLP endpoint instead of the demo's own receiver
+    ///
+    /// What arrives there cannot be read back. The figures are then those of the agents' own side, compared with
+    /// the metrics as they were collected; "exported" and "lost" are what the exporter reports; "verified" is
+    /// null, or false if these disagree. The OTEL_* variables apply (headers, protocol, certificates, ...).
+    /// A port of 4318 means OTLP/HTTP, any other gRPC, unless OTEL_EXPORTER_OTLP_PROTOCOL says otherwise.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+
+    /// Divide recorded durations by N; `max` does not wait at all
+    #[arg(long, value_name = "N|max", default_value_t = Speed::DEFAULT)]
+    speed: Speed,
+
+    /// Replay N runs at the same time
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT_CONCURRENCY)]
+    concurrency: usize,
+
+    /// Stream the models' answers
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t)]
+    stream: Streaming,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
+    let Arguments { runs, endpoint, speed, concurrency, stream, json } = arguments;
+    let options = Options { runs, endpoint, speed, concurrency, streaming: stream };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::failed(format!("no runtime can be started: {error}")))?;
+    let err = &mut *terminal.err;
+    let summary = runtime.block_on(demo::run(&options, |over, total| {
+        // The result does not depend on anybody watching.
+        writeln!(err, "{over} of {total} runs replayed").ok();
+    }))?;
+    for warning in summary.warnings() {
+        writeln!(terminal.err, "warning: {}", super::printable(warning)).ok();
+    }
+    if json {
+        let document = serde_json::to_string(&summary);
+        let document = document.map_err(|error| Error::failed(format!("the result is no JSON: {error}")))?;
+        writeln!(terminal.out, "{document}")?;
+        for disagreement in summary.disagreements() {
+            writeln!(terminal.err, "not verified: {}", super::printable(disagreement)).ok();
+        }
+    } else {
+        let style = if terminal.colored { Style::Colored } else { Style::Plain };
+        summary.write_text(terminal.out, style)?;
+    }
+    terminal.out.flush()?;
+    let well = summary.verified() != Some(false) && summary.lost() == 0;
+    Ok(if well { OK } else { FAILED })
+}
