@@ -190,6 +190,28 @@ pub mod attr {
     /// The plain field in which many users put the kind of a task.
     pub const PLAIN_TASK_TYPE: &str = "task.type";
 
+    /// Whether the conventions want an integer under `key`.
+    pub(crate) fn is_integer(key: &str) -> bool {
+        (key.starts_with("gen_ai.usage.") && key.ends_with("_tokens"))
+            || matches!(
+                key,
+                REQUEST_MAX_TOKENS
+                    | "gen_ai.request.seed"
+                    | "gen_ai.request.top_k"
+                    | "gen_ai.request.choice.count"
+                    | "gen_ai.embeddings.dimension.count"
+                    | "gen_ai.retrieval.top_k"
+                    | "gen_ai.memory.record.count"
+                    | SERVER_PORT
+                    | "client.port"
+                    | RETRY_COUNT
+                    | TOOL_INPUT_BYTES
+                    | TOOL_OUTPUT_BYTES
+                    | WORKFLOW_STEPS_COMPLETED
+                    | WORKFLOW_STEPS_TOTAL
+            )
+    }
+
     /// Whether `key` holds message content, which leaves the process only when switched on.
     pub fn is_content(key: &str) -> bool {
         matches!(

@@ -266,6 +266,14 @@ fn normalise(attributes: &mut Vec<KeyValue>) {
             attribute.value = Value::Array(Array::String(reasons(text.as_str())));
         }
     }
+    // The tracing bridge writes unsigned integers as texts, and most clients have their counts as `u32` or `u64`.
+    for attribute in attributes.iter_mut().filter(|a| attr::is_integer(a.key.as_str())) {
+        if let Value::String(text) = &attribute.value
+            && let Ok(number) = text.as_str().parse()
+        {
+            attribute.value = Value::I64(number);
+        }
+    }
     let copy = |attributes: &mut Vec<KeyValue>, from: &'static str, to: &'static str| {
         if find(attributes, to).is_none()
             && let Some(value) = find(attributes, from).cloned()
