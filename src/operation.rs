@@ -301,6 +301,8 @@ pub struct Operation {
     pub cache_write_tokens: Amount,
     /// Output tokens spent on reasoning.
     pub reasoning_tokens: Amount,
+    /// What the call cost, in nano-dollars, where the program knows it itself.
+    pub cost_nano: Amount,
     /// Nanoseconds from the start to the return of the function.
     pub duration_ns: u64,
     /// When the function returned, on the SDK's clock.
@@ -353,6 +355,7 @@ impl Operation {
         cache_read_tokens: Amount::NONE,
         cache_write_tokens: Amount::NONE,
         reasoning_tokens: Amount::NONE,
+        cost_nano: Amount::NONE,
         duration_ns: 0,
         ended_ns: 0,
         first_chunk_ns: Amount::NONE,
@@ -427,6 +430,8 @@ pub trait Observe: std::fmt::Debug + Send + Sync {
     fn started(&self, agent: Name);
     /// The name of a running agent has become known or has changed.
     fn renamed(&self, before: Name, now: Name);
+    /// What was taken for an agent's run is none.
+    fn stopped(&self, agent: Name);
     /// An operation's function has returned.
     fn finished(&self, operation: &Operation);
     /// A chunk after the first has come, `gap_ns` after the one before.

@@ -94,7 +94,13 @@ impl Ledger {
             agent: operation.agent,
         };
         let usage = operation.usage();
-        let price = self.price(&key, usage, operation.ended_ns);
+        // What a provider refuses it does not bill: such a call misses in no sum.
+        let refused = usage.is_empty() && operation.failed();
+        let price = match operation.cost_nano.get() {
+            Some(told) => Price::Known(Nanodollars::new(told)),
+            None if refused => Price::Known(Nanodollars::ZERO),
+            None => self.price(&key, usage, operation.ended_ns),
+        };
         let attributes = attributes_of(&key);
         match price.known() {
             Some(cost) => self.cost.add(cost.get(), &attributes),

@@ -225,6 +225,10 @@ impl Observe for Instruments {
         self.active.add(now, 1);
     }
 
+    fn stopped(&self, agent: Name) {
+        self.active.add(agent, -1);
+    }
+
     fn finished(&self, operation: &Operation) {
         self.with_series(operation, |series| {
             series.record(&self.meters, &self.limits, operation);

@@ -36,7 +36,15 @@ struct Run {
     inference_calls: u32,
     tool_calls: u32,
     /// The last failed call: what may be tried again.
-    failed: Option<(OperationKind, Name, Name)>,
+    failed: Option<Failed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    kind: OperationKind,
+    subject: Name,
+    error_type: Name,
+    ended_ns: u64,
 }
 
 impl Run {
@@ -47,16 +55,19 @@ impl Run {
             _ => self.tool_calls += 1,
         }
         let subject = call.subject();
-        let before = self.failed.filter(|(failed, ..)| *failed == kind);
+        // A call that was going on beside the failed one is no answer to it.
+        let started_ns = call.ended_ns.saturating_sub(call.duration_ns);
+        let before = self.failed.filter(|failed| failed.kind == kind && failed.ended_ns <= started_ns);
         if call.failed() {
-            self.failed = Some((kind, subject, call.error_type));
+            self.failed =
+                Some(Failed { kind, subject, error_type: call.error_type, ended_ns: call.ended_ns });
         } else if before.is_some() {
             self.failed = None;
         }
-        let (_, failed_subject, cause) = before?;
-        let same = failed_subject == subject;
+        let failed = before?;
+        let same = failed.subject == subject;
         // Another tool after a failed one is the agent's next idea; another model is a fallback.
-        (same || kind == OperationKind::Model).then_some(Retry { cause, fallback: !same })
+        (same || kind == OperationKind::Model).then_some(Retry { cause: failed.error_type, fallback: !same })
     }
 }
 

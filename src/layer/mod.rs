@@ -6,6 +6,7 @@
 
 mod callsites;
 mod otel;
+mod parents;
 mod stack;
 mod sweep;
 mod table;
@@ -17,7 +18,7 @@ use std::thread::Thread;
 
 use tracing::dispatcher::WeakDispatch;
 use tracing::span::{Attributes, Id, Record as Values};
-use tracing::{Dispatch, Event, Level, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -166,18 +167,32 @@ impl Shared {
         }
     }
 
-    /// Measures an operation now: its function has returned, whatever becomes of the span.
+    /// Ends an operation now, whatever becomes of its span. It is measured when the span closes or when metrics are
+    /// collected, so that what is recorded right after the end still counts.
     pub(crate) fn finish(&self, id: &Id) {
         let now = self.clock.now_ns();
-        self.announce_queued(self.table.enqueue(id.into_u64(), Some(now), true));
+        self.table.with(id.into_u64(), |record| {
+            if !record.ended {
+                record.exit_ns = now;
+                record.ended = true;
+            }
+        });
     }
 
     /// What a change of the fields means for the count of running agents.
     #[inline]
     fn transition(&self, record: &mut Record, agent_before: Name) -> Change {
         let operation = &mut record.operation;
-        if operation.kind != Some(OperationKind::Agent) || record.finished {
+        if record.finished {
             return Change::None;
+        }
+        if operation.kind != Some(OperationKind::Agent) {
+            // It turned out to be something else.
+            return if std::mem::take(&mut record.started) {
+                Change::Stopped(agent_before)
+            } else {
+                Change::None
+            };
         }
         if !record.started {
             record.started = true;
@@ -196,6 +211,7 @@ impl Shared {
             Change::None => {}
             Change::Started(agent) => self.observer.started(agent),
             Change::Renamed(before, now) => self.observer.renamed(before, now),
+            Change::Stopped(agent) => self.observer.stopped(agent),
         }
     }
 
@@ -220,6 +236,7 @@ enum Change {
     None,
     Started(Name),
     Renamed(Name, Name),
+    Stopped(Name),
 }
 
 impl<S> Layer<S> for AgentLayer
@@ -253,6 +270,8 @@ where
             parent: if is_child { parent } else { 0 },
             children: 0,
             has_error_type,
+            unwinding: std::thread::panicking(),
+            ended: false,
             finished: false,
             started: false,
         };
@@ -282,16 +301,14 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        // `#[instrument(err)]` reports a returned error as an event whose one field is `error`; anything else at this
-        // level is a log line, perhaps about an error that was handled.
+        // `#[instrument(err)]` reports a returned error as an event of the line that its span is of. Anything else with
+        // such a field is a log line, perhaps about an error that was handled.
         let metadata = event.metadata();
-        let is_returned_error = *metadata.level() <= Level::WARN
-            && metadata.fields().len() == 1
-            && metadata.fields().field(attr::ERROR).is_some();
-        if !is_returned_error {
+        if metadata.fields().len() != 1 || metadata.fields().field(attr::ERROR).is_none() {
             return;
         }
-        if let Some(span) = context.event_span(event) {
+        let Some(span) = context.event_span(event) else { return };
+        if span.metadata().line() == metadata.line() && span.metadata().file() == metadata.file() {
             let mut text = ErrorText::default();
             event.record(&mut text);
             let class = errors::classify(text.0.as_str());
@@ -308,8 +325,11 @@ where
         stack::pop(shared.instance, id.into_u64());
         let now = shared.clock.now_ns();
         let found = shared.table.with(id.into_u64(), |record| {
-            record.exit_ns = now;
-            if std::thread::panicking() {
+            if !record.ended {
+                record.exit_ns = now;
+            }
+            // What is dropped while a panic unwinds the stack did not panic itself.
+            if std::thread::panicking() && !record.unwinding {
                 set_outcome(&mut record.operation, Some(Outcome::Error));
                 record.operation.error_type = Name::new(error_type::PANIC);
             }
@@ -342,29 +362,6 @@ where
     }
 }
 
-/// What an operation has from the one above it.
-struct Inherited {
-    agent: Name,
-    run: u64,
-    task_type: Name,
-}
-
-impl Inherited {
-    #[inline]
-    fn of(above: &Operation) -> Self {
-        Self { agent: above.agent, run: above.run, task_type: above.task_type }
-    }
-
-    #[inline]
-    fn give(&self, operation: &mut Operation) {
-        if operation.kind != Some(OperationKind::Agent) {
-            operation.agent = operation.agent.or(self.agent);
-            operation.run = self.run;
-        }
-        operation.task_type = operation.task_type.or(self.task_type);
-    }
-}
-
 /// What is to be done when a span closes, besides its measurement.
 struct Closing {
     /// The error that only this layer knows of.
@@ -387,63 +384,6 @@ impl Closing {
 }
 
 impl Shared {
-    /// The span directly above a new one; 0 if there is none.
-    #[inline]
-    fn parent(&self, attributes: &Attributes<'_>) -> u64 {
-        match attributes.parent() {
-            Some(parent) => parent.into_u64(),
-            None if attributes.is_contextual() => stack::current(self.instance).unwrap_or(0),
-            None => 0,
-        }
-    }
-
-    /// Counts a new span at the operation directly above it, if that is one, and reads from it.
-    #[inline]
-    fn adopt<T>(&self, parent: u64, read: impl FnOnce(&Operation) -> T) -> Option<T> {
-        if parent == 0 {
-            return None;
-        }
-        self.table.with(parent, |record| {
-            record.children += 1;
-            read(&record.operation)
-        })
-    }
-
-    /// Takes a closed span off the count of the operation that it was below.
-    #[inline]
-    fn release(&self, parent: u64) {
-        if parent != 0 {
-            self.table.with(parent, |record| record.children = record.children.saturating_sub(1));
-        }
-    }
-
-    /// Gives a new operation what it has from the operation that it is part of: the agent on whose behalf it runs.
-    /// Returns whether that operation is directly above it.
-    #[inline]
-    fn inherit<S>(&self, parent: u64, context: &Context<'_, S>, operation: &mut Operation) -> bool
-    where
-        S: Subscriber + for<'span> LookupSpan<'span>,
-    {
-        if parent == 0 {
-            return false;
-        }
-        if let Some(above) = self.adopt(parent, Inherited::of) {
-            above.give(operation);
-            return true;
-        }
-        // The parent is an ordinary span: look further up.
-        let mut ancestor = context.span(&Id::from_u64(parent)).and_then(|span| span.parent());
-        while let Some(span) = ancestor {
-            let above = self.table.with(span.id().into_u64(), |record| Inherited::of(&record.operation));
-            if let Some(above) = above {
-                above.give(operation);
-                return false;
-            }
-            ancestor = span.parent();
-        }
-        false
-    }
-
     /// Reads values that are given as `Debug` or `Display`: they run the user's code, so no lock is held.
     #[cold]
     fn record_formatted(&self, id: &Id, values: &Values<'_>) {

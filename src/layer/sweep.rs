@@ -14,18 +14,23 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use super::Shared;
+use super::table::Over;
 
 impl Shared {
-    /// Measures the operations whose function has returned although their span is kept open by spans below it.
+    /// Measures the operations that are over although their span is open.
     pub(crate) fn sweep(&self) {
-        let Some(dispatch) = self.dispatch() else { return };
-        let Some(registry) = dispatch.downcast_ref::<Registry>() else { return };
-        for (span, children) in self.table.left_with_children() {
+        let dispatch = self.dispatch();
+        let registry = dispatch.as_ref().and_then(|dispatch| dispatch.downcast_ref::<Registry>());
+        for (span, over) in self.table.perhaps_over() {
             // A span below may open or close between two looks: only if two of them agree it is sure.
-            let returned = || {
-                references(registry, span) == Some(children) && self.table.children(span) == Some(children)
+            let is_over = match (over, registry) {
+                (Over::Surely, _) => true,
+                (Over::WithChildren(_), None) => false,
+                (Over::WithChildren(count), Some(registry)) => (0..2).all(|_| {
+                    references(registry, span) == Some(count) && self.table.children(span) == Some(count)
+                }),
             };
-            if returned() && returned() {
+            if is_over {
                 self.announce_queued(self.table.enqueue(span, None, true));
             }
         }

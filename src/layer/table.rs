@@ -31,6 +31,10 @@ pub(super) struct Record {
     pub(super) children: usize,
     /// The span has the user's own `error.type`.
     pub(super) has_error_type: bool,
+    /// The span was made while a panic unwound the stack.
+    pub(super) unwinding: bool,
+    /// The end is known and does not move any more.
+    pub(super) ended: bool,
     /// Measured already: the span is still open, the operation is over.
     pub(super) finished: bool,
     /// Counted as active.
@@ -43,6 +47,14 @@ const SHARDS: usize = 64;
 const QUEUE: usize = 256;
 /// At how many the SDK's thread is woken.
 const WAKE_AT: usize = 64;
+
+/// Why an operation may be over although its span is open.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Over {
+    Surely,
+    /// If nothing but the spans below refers to it.
+    WithChildren(usize),
+}
 
 /// What is to be done after a finished operation was queued.
 #[derive(Debug)]
@@ -180,13 +192,19 @@ impl Table {
         self.with(id, |record| record.children)
     }
 
-    /// The operations that were left and have open spans below, with the number of these.
-    pub(super) fn left_with_children(&self) -> Vec<(u64, usize)> {
-        let left = |(id, record): (&u64, &Record)| {
-            let candidate = record.children > 0 && record.exit_ns != 0 && !record.finished;
-            candidate.then_some((*id, record.children))
+    /// The operations that may be over although their span is open: those that were ended, and those that were left
+    /// and have open spans below, with the number of these.
+    pub(super) fn perhaps_over(&self) -> Vec<(u64, Over)> {
+        let over = |(id, record): (&u64, &Record)| {
+            let over = match record {
+                Record { finished: true, .. } => return None,
+                Record { ended: true, .. } => Over::Surely,
+                Record { children: 1.., exit_ns: 1.., .. } => Over::WithChildren(record.children),
+                _ => return None,
+            };
+            Some((*id, over))
         };
-        self.all().flat_map(|shard| shard.open.iter().filter_map(left).collect::<Vec<_>>()).collect()
+        self.all().flat_map(|shard| shard.open.iter().filter_map(over).collect::<Vec<_>>()).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {

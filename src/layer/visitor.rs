@@ -98,9 +98,11 @@ impl<'a> FieldVisitor<'a> {
             Role::Extra(index) => operation.extra[usize::from(index)] = Name::new(value),
             Role::ErrorType => {
                 operation.error_type = Name::new(value);
-                self.has_error_type = true;
+                self.has_error_type = !value.is_empty();
             }
             Role::ToolErrorType => operation.error_type = operation.error_type.or(Name::new(value)),
+            // Fields of an `Option` are often recorded whether there is an error or not.
+            Role::Error if matches!(value, "" | "None" | "null" | "false") => {}
             Role::Error => set_error(operation, errors::classify(value)),
             Role::StatusCode if value.eq_ignore_ascii_case("error") => {
                 set_error(operation, error_type::OTHER)
@@ -130,6 +132,7 @@ impl<'a> FieldVisitor<'a> {
         }
         match role {
             Role::TimeToFirstChunk => self.operation.first_chunk_ns = Amount::new((value * 1e9) as u64),
+            Role::Cost => self.operation.cost_nano = Amount::new((value * 1e9).round() as u64),
             _ => self.number(role, value as u64),
         }
     }

@@ -57,10 +57,10 @@ impl Call {
         polled
     }
 
-    /// The answer is complete. Its time ended when the stream was left; it is measured when the span closes, so that
-    /// usage that is recorded after the last chunk still counts.
+    /// The answer is complete.
     fn end(&mut self) {
         self.done = true;
+        self.span.finish_operation();
     }
 }
 

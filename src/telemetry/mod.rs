@@ -163,6 +163,8 @@ impl Telemetry {
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_target(false)
+            // Whether an operation failed is for the agent layer to say: an event with an error may be a log line.
+            .with_error_events_to_status(false)
             .with_context_activation(self.config.context_activation);
         self.agent_layer().and_then(spans)
     }
@@ -219,25 +221,25 @@ impl Telemetry {
 
     /// What model calls have cost so far, by provider, model and agent. Waits until finished calls are priced.
     pub fn cost(&self) -> CostReport {
-        self.shared.settle();
+        self.settle();
         self.ledger.report()
     }
 
     /// Agent runs that are going on, by agent.
     pub fn active_tasks(&self) -> std::collections::BTreeMap<&'static str, i64> {
-        self.shared.settle();
+        self.settle();
         self.instruments.active().into_iter().map(|(agent, count)| (agent.as_str(), count)).collect()
     }
 
     /// Agents and tools whose newest call failed.
     pub fn open_failures(&self) -> Vec<(crate::OperationKind, &'static str)> {
-        self.shared.settle();
+        self.settle();
         self.instruments.open_failures().into_iter().map(|(kind, name)| (kind, name.as_str())).collect()
     }
 
     /// Whether telemetry works.
     pub fn status(&self) -> Status {
-        self.shared.settle();
+        self.settle();
         let (operations, operations_refused) = self.shared.counts();
         let attached = self.shared.is_attached();
         let mut warnings = self.config.warnings.clone();
@@ -266,6 +268,12 @@ impl Telemetry {
             export: self.pipeline.stats().report(),
             warnings,
         }
+    }
+
+    /// Measures everything that is over.
+    fn settle(&self) {
+        self.shared.sweep();
+        self.shared.settle();
     }
 
     /// Sends everything that has ended so far, spans and metrics, and tells what was sent and what was lost.

@@ -63,8 +63,10 @@ impl CostOf for SpanCost {
                 _ => {}
             }
         }
+        let failed = span.attributes.iter().any(|attribute| attribute.key.as_str() == attr::ERROR_TYPE);
         if usage.is_empty() {
-            return CostOutcome::NoUsage;
+            // What a provider refuses it does not bill; of an answer without usage it is not known.
+            return if failed { CostOutcome::NoUsage } else { CostOutcome::Unknown };
         }
         let call = ModelCall::new(usage, span.end_time)
             .provider(provider.as_deref())
@@ -72,7 +74,6 @@ impl CostOf for SpanCost {
             .response_model(response_model.as_deref());
         match self.pricing.price(&call) {
             Price::Known(cost) => CostOutcome::Known(cost.get()),
-            Price::Unknown(UnknownReason::NoUsage) => CostOutcome::NoUsage,
             Price::Unknown(_) => CostOutcome::Unknown,
         }
     }

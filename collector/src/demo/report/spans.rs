@@ -126,7 +126,8 @@ impl SpanFigures {
                 model.cost += cost;
                 self.cost += cost;
             }
-            // Also what was refused or told no usage: whether that is billed is not known.
+            // What was refused is not billed; of an answer that told no usage it is not known.
+            None if span.is_error() && input.is_none() && output.is_none() => {}
             None => {
                 model.unpriced += 1;
                 self.unpriced += 1;
