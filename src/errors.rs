@@ -1,9 +1,12 @@
 //! Classes of errors: few, so that they can be on metrics and in health rules.
 
+use serde::{Deserialize, Serialize};
+
 use crate::semconv::error_type;
 
 /// What a failure is about, whatever words a provider or library has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorClass {
     /// Credentials were missing or refused.

@@ -1,4 +1,41 @@
-//! agentvitals: OpenTelemetry traces, metrics, cost and health of AI agents, from plain `tracing` spans.
+//! OpenTelemetry traces, metrics and cost of AI agents, from plain `tracing` spans.
+//!
+//! ```no_run
+//! use tracing::instrument;
+//!
+//! #[instrument(fields(gen_ai.operation.name = "invoke_agent", gen_ai.agent.name = "planner"), err)]
+//! async fn plan(task: &str) -> Result<String, std::io::Error> {
+//!     Ok(format!("a plan for {task}"))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let vitals = agentvitals::builder().service_name("support-bot").install()?; // reads OTEL_*; one line is enough
+//! plan("book a table").await?;
+//! println!("{}", vitals.shutdown().await?); // what was sent, and what was lost and why
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`builder`] is the top of the ladder: [`Builder::install`], [`Builder::build`], [`Telemetry::layer`],
+//!   [`Telemetry::agent_layer`].
+//! * [`agent_span!`], [`model_span!`], [`tool_span!`], [`workflow_span!`] and [`operation_span!`] declare every field that may
+//!   be recorded later; [`RecordOperation`] records with types, on these and on any other span.
+//! * [`InOperation`] and [`StreamExt`] make operations of futures and streams, and know when they were given up.
+//! * [`Config`] has every setting, its default and its variable; [`semconv`] every name, unit and bucket.
+//! * [`cost`] has prices and sums; [`propagation`] carries a trace to other processes; [`testing`] (feature `testing`) has
+//!   what tests of telemetry need.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `otlp-grpc` | yes | export over OTLP/gRPC |
+//! | `otlp-http` | yes | export over OTLP/HTTP with protobuf |
+//! | `prices` | yes | the built-in, dated price list (3 MB) |
+//! | `testing` | no | receiver, captures, span trees, deterministic ids |
+//!
+//! The OpenTelemetry crates that agentvitals was built against are re-exported: use these, since spans that are made with
+//! another version of them go nowhere.
 
 mod clock;
 mod config;
@@ -38,6 +75,11 @@ pub use telemetry::{
 
 // The crates that agentvitals was built against: with another version of one of them, spans go nowhere.
 pub use {opentelemetry, opentelemetry_sdk, tracing, tracing_opentelemetry, tracing_subscriber};
+
+/// The examples of the README are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// What the macros use.
 #[doc(hidden)]

@@ -1,10 +1,13 @@
 //! What an operation is: its kind, how it ended and what it used.
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::Name;
 use crate::semconv::{error_type, operation, outcome};
 
 /// What kind of operation a span is, by `gen_ai.operation.name`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OperationKind {
     /// `invoke_agent`: a run of an agent.
@@ -73,7 +76,8 @@ impl OperationKind {
 ///
 /// [`Failure`](Self::Failure) and [`Error`](Self::Error) differ: an agent that ends in good order without
 /// having solved its task has failed, without an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// The caller gave it up.
@@ -138,7 +142,8 @@ impl Outcome {
 /// let usage = Usage::new(1_200, 300).cache_read(1_024);
 /// assert_eq!(usage.input_tokens, Some(1_200));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Usage {
     /// Input tokens, cached ones included.
@@ -215,6 +220,17 @@ impl Amount {
     #[inline]
     pub fn get(self) -> Option<u64> {
         (self != Self::NONE).then_some(self.0)
+    }
+}
+
+/// The largest count that is believed: sums of larger ones would overflow.
+pub(crate) const MAX_COUNT: u64 = 1 << 40;
+
+impl Amount {
+    /// The number as a count that can be summed up: what is beyond all reason counts as [`MAX_COUNT`].
+    #[inline]
+    pub(crate) fn count(self) -> Option<u64> {
+        self.get().map(|count| count.min(MAX_COUNT))
     }
 }
 
@@ -351,14 +367,14 @@ impl Operation {
         run: 0,
     };
 
-    /// The tokens that were reported.
+    /// The tokens that were reported, each at most 2^40: a larger number is a mistake that must not spoil the sums.
     pub fn usage(&self) -> Usage {
         Usage {
-            input_tokens: self.input_tokens.get(),
-            output_tokens: self.output_tokens.get(),
-            cache_read_tokens: self.cache_read_tokens.get(),
-            cache_write_tokens: self.cache_write_tokens.get(),
-            reasoning_tokens: self.reasoning_tokens.get(),
+            input_tokens: self.input_tokens.count(),
+            output_tokens: self.output_tokens.count(),
+            cache_read_tokens: self.cache_read_tokens.count(),
+            cache_write_tokens: self.cache_write_tokens.count(),
+            reasoning_tokens: self.reasoning_tokens.count(),
         }
     }
 

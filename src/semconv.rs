@@ -237,21 +237,9 @@ pub mod resource {
     /// The service's name.
     pub const SERVICE_NAME: &str = "service.name";
 
-    /// What the SDK says of itself.
-    pub(crate) fn sdk() -> [(&'static str, &'static str); 5] {
-        [
-            ("telemetry.sdk.name", "opentelemetry"),
-            ("telemetry.sdk.language", "rust"),
-            ("telemetry.sdk.version", opentelemetry_version()),
-            ("telemetry.distro.name", "agentvitals"),
-            ("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
-        ]
-    }
-
-    /// The version of the OpenTelemetry crates that are re-exported.
-    fn opentelemetry_version() -> &'static str {
-        "0.33.1"
-    }
+    /// What the SDK says of itself, beside the attributes of the OpenTelemetry SDK.
+    pub(crate) const DISTRO: [(&str, &str); 2] =
+        [("telemetry.distro.name", "agentvitals"), ("telemetry.distro.version", env!("CARGO_PKG_VERSION"))];
 }
 
 /// Values of [`attr::OPERATION_NAME`].
@@ -394,10 +382,21 @@ pub mod metric {
     /// Steps that a workflow run finished.
     pub const WORKFLOW_STEPS: &str = "agentvitals.workflow.steps.completed";
 
+    /// 1 while the telemetry of the process runs.
+    pub const UP: &str = "agentvitals.up";
+    /// When the telemetry of the process started, seconds since 1970.
+    pub const START_TIME: &str = "agentvitals.start_time";
+    /// Agents that run or did so lately.
+    pub const AGENTS_SEEN: &str = "agentvitals.agents.seen";
+    /// What the names of our own metrics start with.
+    pub const OWN_PREFIX: &str = "agentvitals.";
+
     /// 1 while the SDK's own thread works.
     pub const SDK_UP: &str = "agentvitals.sdk.up";
     /// Operations that the layer has seen start.
     pub const SDK_OPERATIONS: &str = "agentvitals.sdk.operations";
+    /// Model and tool calls that no agent is known to have made.
+    pub const SDK_OPERATIONS_ORPHANED: &str = "agentvitals.sdk.operations.orphaned";
     /// Operations that were not measured because too many were going on.
     pub const SDK_OPERATIONS_REFUSED: &str = "agentvitals.sdk.operations.refused";
     /// Spans that the exporter delivered.
@@ -420,6 +419,8 @@ pub mod unit {
     pub const INFERENCE_CALL: &str = "{inference_call}";
     /// Tool calls.
     pub const TOOL_CALL: &str = "{tool_call}";
+    /// Agents.
+    pub const AGENT: &str = "{agent}";
     /// Agent runs.
     pub const TASK: &str = "{task}";
     /// Bytes.

@@ -14,6 +14,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::redact::Guard;
 use super::rollup::{Rollups, Sums, own_sums, usd};
 use super::stats::ExportStats;
+use crate::errors::ErrorClass;
 use crate::operation::OperationKind;
 use crate::semconv::{attr, error_type, operation};
 
@@ -208,7 +209,21 @@ fn settle_status(span: &mut SpanData) {
     }
     let description =
         if description.is_empty() { exception_message(span).unwrap_or_default() } else { description };
+    classify(span, &description);
     span.status = Status::Error { description };
+}
+
+/// Groups the many values of `error.type`, and says whether trying again may help.
+fn classify(span: &mut SpanData, description: &str) {
+    if find(&span.attributes, attr::ERROR_CLASS).is_some() {
+        return;
+    }
+    let class = match text(&span.attributes, attr::ERROR_TYPE).map(|error_type| ErrorClass::of(&error_type)) {
+        Some(class) if class != ErrorClass::Other => class,
+        _ => ErrorClass::of(description),
+    };
+    span.attributes.push(KeyValue::new(attr::ERROR_CLASS, class.as_str()));
+    span.attributes.push(KeyValue::new(attr::ERROR_RETRYABLE, class.is_retryable()));
 }
 
 fn exception_message(span: &SpanData) -> Option<Cow<'static, str>> {

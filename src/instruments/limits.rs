@@ -37,12 +37,12 @@ impl SeriesLimits {
     pub(super) fn bind<B>(
         &self,
         name: &'static str,
-        attributes: Vec<KeyValue>,
+        attributes: &[KeyValue],
         overflow: bool,
         bind: impl FnOnce(&[KeyValue]) -> B,
     ) -> (B, Option<Arc<AtomicU64>>) {
-        match self.admit(name, &attributes, overflow) {
-            None => (bind(&attributes), None),
+        match self.admit(name, attributes, overflow) {
+            None => (bind(attributes), None),
             Some(counter) => (bind(&[KeyValue::new(attr::METRIC_OVERFLOW, true)]), Some(counter)),
         }
     }

@@ -131,21 +131,39 @@ impl Meters {
 /// The SDK's default bounds are made for milliseconds and useless for seconds.
 pub(crate) fn view(histograms: Histograms, limit: usize) -> impl Fn(&Instrument) -> Option<Stream> {
     move |instrument| {
-        let bounds = bounds_of(instrument.name());
-        let ours = bounds.is_some() && instrument.kind() == InstrumentKind::Histogram;
-        let aggregation = match histograms {
-            _ if !ours => return None,
-            Histograms::Explicit => Aggregation::ExplicitBucketHistogram {
-                boundaries: bounds.unwrap_or_default().to_vec(),
-                record_min_max: true,
-            },
-            _ => {
-                Aggregation::Base2ExponentialHistogram { max_size: 160, max_scale: 20, record_min_max: true }
-            }
+        let name = instrument.name();
+        let stream = Stream::builder();
+        let stream = match (bounds_of(name), instrument.kind()) {
+            (Some(bounds), InstrumentKind::Histogram) => stream.with_aggregation(match histograms {
+                Histograms::Explicit => {
+                    Aggregation::ExplicitBucketHistogram { boundaries: bounds.to_vec(), record_min_max: true }
+                }
+                _ => Aggregation::Base2ExponentialHistogram {
+                    max_size: 160,
+                    max_scale: 20,
+                    record_min_max: true,
+                },
+            }),
+            _ if name.starts_with(metric::OWN_PREFIX) => stream,
+            _ => return None,
         };
-        // One more than our own limit, so that ours counts what is over and not the SDK's.
-        Stream::builder().with_aggregation(aggregation).with_cardinality_limit(limit + 1).build().ok()
+        // Where our own limit counts what is over, the SDK's must not come first. Its own counts without the series of
+        // what is over.
+        let limit = if limited_by_us(name) { limit + 1 } else { limit.saturating_sub(1).max(1) };
+        stream.with_cardinality_limit(limit).build().ok()
     }
+}
+
+/// Whether the series of an instrument come from [`super::limits::SeriesLimits`].
+fn limited_by_us(name: &str) -> bool {
+    !matches!(
+        name,
+        metric::COST
+            | metric::COST_UNPRICED
+            | metric::RUN_COST
+            | metric::ACTIVE_TASKS
+            | metric::OPEN_FAILURES
+    )
 }
 
 fn bounds_of(name: &str) -> Option<&'static [f64]> {

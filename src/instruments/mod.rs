@@ -12,14 +12,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{Counter, Meter};
 
 use self::limits::SeriesLimits;
 use self::meters::Meters;
 use self::runs::{Retry, Runs};
 use self::series::{Series, SeriesKey, is_outage, model_attributes, push, subject_attributes};
+use crate::clock::Clock;
 use crate::cost::Ledger;
 use crate::names::Name;
 use crate::operation::{Observe, Operation, OperationKind};
@@ -39,12 +41,27 @@ pub(crate) struct Instruments {
     active: Arc<Active>,
     failing: Mutex<HashMap<(OperationKind, Name), Arc<AtomicU64>>>,
     runs: Runs,
+    orphans: AtomicU64,
     ledger: Arc<Ledger>,
 }
 
 /// Running agents by name, read by an observable instrument.
+#[derive(Debug)]
+struct Active {
+    agents: RwLock<HashMap<Name, Presence>>,
+    clock: Clock,
+}
+
+/// Of one agent.
 #[derive(Debug, Default)]
-struct Active(RwLock<HashMap<Name, AtomicI64>>);
+struct Presence {
+    running: AtomicI64,
+    /// When a run of it started or ended last.
+    seen_ns: AtomicU64,
+}
+
+/// For how long an agent that does not run counts as seen.
+pub(crate) const SEEN_WINDOW: Duration = Duration::from_secs(300);
 
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
 
@@ -59,10 +76,11 @@ impl Instruments {
     pub(crate) fn new(
         meter: &Meter,
         ledger: Arc<Ledger>,
+        clock: Clock,
         extra_keys: &[String],
         series_limit: usize,
     ) -> Self {
-        let active = Arc::new(Active::default());
+        let active = Arc::new(Active { agents: RwLock::default(), clock });
         observe_active(meter, &active);
         Self {
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
@@ -73,6 +91,7 @@ impl Instruments {
             active,
             failing: Mutex::default(),
             runs: Runs::default(),
+            orphans: AtomicU64::new(0),
             ledger,
         }
     }
@@ -91,6 +110,16 @@ impl Instruments {
     /// Agent runs that are going on, by agent.
     pub(crate) fn active(&self) -> Vec<(Name, i64)> {
         self.active.snapshot()
+    }
+
+    /// Model and tool calls that no agent is known to have made: often a task that was spawned without its span.
+    pub(crate) fn orphans(&self) -> u64 {
+        self.orphans.load(Ordering::Relaxed)
+    }
+
+    /// Agents that run, or did within [`SEEN_WINDOW`].
+    pub(crate) fn agents_seen(&self) -> usize {
+        self.active.seen()
     }
 
     #[inline]
@@ -147,7 +176,7 @@ impl Instruments {
         if is_outage(operation) {
             let now = operation.ended_ns.max(1);
             let _ = since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        } else if since.load(Ordering::Relaxed) != 0 {
+        } else if !operation.failed() && since.load(Ordering::Relaxed) != 0 {
             let began = since.swap(0, Ordering::Relaxed);
             if began != 0 {
                 let seconds = operation.ended_ns.saturating_sub(began) as f64 / 1e9;
@@ -167,10 +196,18 @@ impl Instruments {
         }
         let attributes = retry_attributes(operation, cause);
         if retries > 0 {
-            self.meters.retries.add(retries, &attributes);
+            self.add(metric::RETRIES, &self.meters.retries, retries, &attributes);
         }
         if fallbacks > 0 {
-            self.meters.fallbacks.add(fallbacks, &attributes);
+            self.add(metric::FALLBACKS, &self.meters.fallbacks, fallbacks, &attributes);
+        }
+    }
+
+    /// Adds to a counter that is not bound, under the limit of series.
+    fn add(&self, name: &'static str, counter: &Counter<u64>, value: u64, attributes: &[KeyValue]) {
+        let ((), overflow) = self.limits.bind(name, attributes, false, |a| counter.add(value, a));
+        if let Some(overflow) = overflow {
+            overflow.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -195,9 +232,13 @@ impl Observe for Instruments {
         });
         let retry = self.runs.note(operation);
         self.count_retries(operation, retry);
+        let is_call = matches!(operation.kind, Some(OperationKind::Model | OperationKind::Tool));
+        if is_call && operation.run == 0 && operation.agent.is_none() {
+            self.orphans.fetch_add(1, Ordering::Relaxed);
+        }
         match operation.kind {
             Some(OperationKind::Agent) => {
-                self.active.add(operation.agent, -1);
+                self.active.add_at(operation.agent, -1, operation.ended_ns);
                 self.ledger.end_run(operation);
             }
             Some(kind) if kind.counts_usage() => self.ledger.enter(operation),
@@ -235,18 +276,34 @@ fn retry_attributes(operation: &Operation, cause: Name) -> Vec<KeyValue> {
 
 impl Active {
     fn add(&self, agent: Name, change: i64) {
-        if let Some(count) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
-            count.fetch_add(change, Ordering::Relaxed);
-            return;
+        self.add_at(agent, change, self.clock.now_ns());
+    }
+
+    fn add_at(&self, agent: Name, change: i64, now: u64) {
+        let note = |presence: &Presence| {
+            presence.running.fetch_add(change, Ordering::Relaxed);
+            presence.seen_ns.fetch_max(now, Ordering::Relaxed);
+        };
+        if let Some(presence) = self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
+            return note(presence);
         }
         // Names are bounded (see `names`), and so is this map.
-        let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        counts.entry(agent).or_default().fetch_add(change, Ordering::Relaxed);
+        note(self.agents.write().unwrap_or_else(PoisonError::into_inner).entry(agent).or_default());
     }
 
     fn snapshot(&self) -> Vec<(Name, i64)> {
-        let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(agent, count)| (*agent, count.load(Ordering::Relaxed))).collect()
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        agents.iter().map(|(agent, presence)| (*agent, presence.running.load(Ordering::Relaxed))).collect()
+    }
+
+    fn seen(&self) -> usize {
+        let window = u64::try_from(SEEN_WINDOW.as_nanos()).unwrap_or(u64::MAX);
+        let since = self.clock.now_ns().saturating_sub(window);
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = |presence: &&Presence| {
+            presence.running.load(Ordering::Relaxed) > 0 || presence.seen_ns.load(Ordering::Relaxed) >= since
+        };
+        agents.values().filter(seen).count()
     }
 }
 

@@ -162,15 +162,16 @@ impl Series {
         let (name, histogram) = meters.duration_of(self.kind, operation.mcp_server);
         self.duration
             .get(|| {
-                limits
-                    .bind(name, self.attributes(true), self.overflow, |attributes| histogram.bind(attributes))
+                limits.bind(name, &self.attributes(true), self.overflow, |attributes| {
+                    histogram.bind(attributes)
+                })
             })
             .record(seconds);
         match self.kind {
             OperationKind::Agent => self.record_task(meters, limits),
             OperationKind::Tool => self.record_tool(meters, limits, operation, seconds),
             OperationKind::Workflow => {
-                if let Some(steps) = operation.steps_completed.get() {
+                if let Some(steps) = operation.steps_completed.count() {
                     self.steps
                         .get(|| self.bind(limits, metric::WORKFLOW_STEPS, false, |a| meters.steps.bind(a)))
                         .record(steps);
@@ -183,15 +184,15 @@ impl Series {
 
     #[inline]
     fn record_usage(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation, seconds: f64) {
-        if let Some(tokens) = operation.input_tokens.get() {
+        if let Some(tokens) = operation.input_tokens.count() {
             self.input_tokens.get(|| self.bind_tokens(meters, limits, "input")).record(tokens);
         }
-        if let Some(tokens) = operation.output_tokens.get() {
+        if let Some(tokens) = operation.output_tokens.count() {
             self.output_tokens.get(|| self.bind_tokens(meters, limits, "output")).record(tokens);
         }
         let details = [operation.cache_read_tokens, operation.cache_write_tokens, operation.reasoning_tokens];
         for ((slot, tokens), name) in self.details.iter().zip(details).zip(DETAILS) {
-            if let Some(tokens) = tokens.get().filter(|tokens| *tokens > 0) {
+            if let Some(tokens) = tokens.count().filter(|tokens| *tokens > 0) {
                 slot.get(|| self.bind_detail(meters, limits, name)).add(tokens);
             }
         }
@@ -201,7 +202,7 @@ impl Series {
                 .get(|| self.bind(limits, metric::TIME_TO_FIRST_CHUNK, false, |a| meters.first_chunk.bind(a)))
                 .record(first);
             let writing = seconds - first;
-            if let Some(tokens) = operation.output_tokens.get().filter(|_| writing > 0.0) {
+            if let Some(tokens) = operation.output_tokens.count().filter(|_| writing > 0.0) {
                 self.tokens_per_second
                     .get(|| {
                         self.bind(limits, metric::TOKENS_PER_SECOND, false, |a| {
@@ -216,7 +217,7 @@ impl Series {
     fn record_task(&self, meters: &Meters, limits: &SeriesLimits) {
         self.tasks
             .get(|| {
-                limits.bind(metric::TASKS, self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
+                limits.bind(metric::TASKS, &self.task_attributes(), self.overflow, |a| meters.tasks.bind(a))
             })
             .add(1);
     }
@@ -226,7 +227,7 @@ impl Series {
         self.inference_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, agent, self.overflow, |a| {
+                limits.bind(metric::INVOKE_AGENT_INFERENCE_CALLS, &agent, self.overflow, |a| {
                     meters.inference_calls.bind(a)
                 })
             })
@@ -234,7 +235,7 @@ impl Series {
         self.tool_calls
             .get(|| {
                 let agent = self.agent_attributes();
-                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, agent, self.overflow, |a| {
+                limits.bind(metric::INVOKE_AGENT_TOOL_CALLS, &agent, self.overflow, |a| {
                     meters.tool_calls.bind(a)
                 })
             })
@@ -243,12 +244,12 @@ impl Series {
 
     #[inline]
     fn record_tool(&self, meters: &Meters, limits: &SeriesLimits, operation: &Operation, seconds: f64) {
-        if let Some(bytes) = operation.input_bytes.get() {
+        if let Some(bytes) = operation.input_bytes.count() {
             self.input_size
                 .get(|| self.bind(limits, metric::TOOL_INPUT_SIZE, false, |a| meters.input_size.bind(a)))
                 .record(bytes);
         }
-        if let Some(bytes) = operation.output_bytes.get() {
+        if let Some(bytes) = operation.output_bytes.count() {
             self.output_size
                 .get(|| self.bind(limits, metric::TOOL_OUTPUT_SIZE, false, |a| meters.output_size.bind(a)))
                 .record(bytes);
@@ -257,7 +258,7 @@ impl Series {
         if operation.mcp_method.is_some() {
             let (name, histogram) = meters.mcp(operation.mcp_server);
             self.mcp_duration
-                .get(|| limits.bind(name, mcp_attributes(&self.like), self.overflow, |a| histogram.bind(a)))
+                .get(|| limits.bind(name, &mcp_attributes(&self.like), self.overflow, |a| histogram.bind(a)))
                 .record(seconds);
         }
     }
@@ -273,7 +274,7 @@ impl Series {
         self.recovery
             .get(|| {
                 let subject = subject_attributes(&self.like);
-                limits.bind(metric::RECOVERY_DURATION, subject, self.overflow, |a| meters.recovery.bind(a))
+                limits.bind(metric::RECOVERY_DURATION, &subject, self.overflow, |a| meters.recovery.bind(a))
             })
             .record(seconds);
     }
@@ -285,7 +286,7 @@ impl Series {
         with_error: bool,
         bind: impl FnOnce(&[KeyValue]) -> B,
     ) -> (B, Option<Arc<AtomicU64>>) {
-        limits.bind(name, self.attributes(with_error), self.overflow, bind)
+        limits.bind(name, &self.attributes(with_error), self.overflow, bind)
     }
 
     fn bind_tokens(
@@ -296,7 +297,7 @@ impl Series {
     ) -> (BoundHistogram<u64>, Option<Arc<AtomicU64>>) {
         let mut attributes = self.attributes(false);
         attributes.push(KeyValue::new(attr::TOKEN_TYPE, token_type));
-        limits.bind(metric::TOKEN_USAGE, attributes, self.overflow, |a| meters.tokens.bind(a))
+        limits.bind(metric::TOKEN_USAGE, &attributes, self.overflow, |a| meters.tokens.bind(a))
     }
 
     fn bind_detail(
@@ -307,7 +308,7 @@ impl Series {
     ) -> (BoundCounter<u64>, Option<Arc<AtomicU64>>) {
         let mut attributes = self.attributes(false);
         attributes.push(KeyValue::new(attr::TOKEN_DETAIL, detail));
-        limits.bind(metric::TOKEN_DETAILS, attributes, self.overflow, |a| meters.token_details.bind(a))
+        limits.bind(metric::TOKEN_DETAILS, &attributes, self.overflow, |a| meters.token_details.bind(a))
     }
 
     /// The attributes of the conventions, with the user's own.
@@ -364,7 +365,7 @@ impl Series {
 }
 
 /// Whether an operation went wrong, as far as recovery is concerned: an answer to a task that was not solved is no
-/// outage.
+/// outage. Neither is a call that was given up; it is no recovery either.
 pub(super) fn is_outage(operation: &Operation) -> bool {
     operation.failed() && operation.outcome() != Outcome::Cancellation
 }

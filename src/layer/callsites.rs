@@ -46,6 +46,7 @@ pub(super) enum Role {
     TaskType,
     TimeToFirstChunk,
     Tool,
+    ToolErrorType,
     ToolType,
     Workflow,
 }
@@ -148,7 +149,8 @@ impl Callsites {
             attr::MCP_METHOD_NAME => Role::McpMethod,
             attr::OPERATION => Role::Custom,
             attr::TASK_TYPE | attr::PLAIN_TASK_TYPE => Role::TaskType,
-            attr::ERROR_TYPE | attr::TOOL_ERROR_TYPE => Role::ErrorType,
+            attr::ERROR_TYPE => Role::ErrorType,
+            attr::TOOL_ERROR_TYPE => Role::ToolErrorType,
             attr::ERROR => Role::Error,
             attr::OUTCOME | attr::PLAIN_OUTCOME => Role::Outcome,
             attr::OTEL_STATUS_CODE => Role::StatusCode,

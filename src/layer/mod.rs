@@ -5,12 +5,13 @@
 //! exit), not when the last handle of the span goes.
 
 mod callsites;
+mod otel;
 mod stack;
 mod sweep;
 mod table;
 mod visitor;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -51,22 +52,12 @@ pub(crate) struct Shared {
     observer: Arc<dyn Observe>,
     runs: AtomicU64,
     dispatch: OnceLock<WeakDispatch>,
-    sweeper: OnceLock<fn(&Shared, &Dispatch)>,
     captures_content: bool,
     /// The thread that measures finished operations.
     worker: OnceLock<Thread>,
     batch: Mutex<Vec<Operation>>,
-    otel_order: AtomicU8,
+    otel: otel::Beside,
 }
-
-/// Nothing is known of an OpenTelemetry layer beside this one.
-const ORDER_UNKNOWN: u8 = 0;
-/// There is one.
-const ORDER_SEEN: u8 = 1;
-/// It comes after this layer, as it should.
-const ORDER_RIGHT: u8 = 2;
-/// It comes before this layer.
-const ORDER_WRONG: u8 = 3;
 
 /// Tells layers apart in the threads' caches.
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
@@ -99,11 +90,10 @@ impl Shared {
             observer,
             runs: AtomicU64::new(1),
             dispatch: OnceLock::new(),
-            sweeper: OnceLock::new(),
             captures_content,
             worker: OnceLock::new(),
             batch: Mutex::default(),
-            otel_order: AtomicU8::new(ORDER_UNKNOWN),
+            otel: otel::Beside::default(),
         }
     }
 
@@ -130,6 +120,10 @@ impl Shared {
         self.table.counts()
     }
 
+    fn dispatch(&self) -> Option<Dispatch> {
+        self.dispatch.get().and_then(WeakDispatch::upgrade)
+    }
+
     /// Whether a registry has taken this layer in.
     pub(crate) fn is_attached(&self) -> bool {
         self.dispatch.get().is_some()
@@ -138,19 +132,6 @@ impl Shared {
     /// Whether message content may leave the process.
     pub(crate) fn captures_content(&self) -> bool {
         self.captures_content
-    }
-
-    /// Whether this layer was found to stand behind an OpenTelemetry layer.
-    pub(crate) fn is_behind_otel_layer(&self) -> bool {
-        self.otel_order.load(Ordering::Relaxed) == ORDER_WRONG
-    }
-
-    /// Measures the operations whose function has returned although their span is kept open by spans below it.
-    pub(crate) fn sweep(&self) {
-        let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade);
-        if let (Some(dispatch), Some(sweeper)) = (dispatch, self.sweeper.get()) {
-            sweeper(self, &dispatch);
-        }
     }
 
     /// Calls `f` with the operation of a span. `None` if the span is no candidate for one.
@@ -248,22 +229,29 @@ where
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         // Weak: a subscriber must not keep itself alive.
         let _ = self.shared.dispatch.set(dispatch.downgrade());
-        let _ = self.shared.sweeper.set(sweep::sweep::<S>);
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let shared = &*self.shared;
-        let Some(site) = shared.callsites.get(attributes.metadata()) else { return };
+        let parent = shared.parent(attributes);
+        let Some(site) = shared.callsites.get(attributes.metadata()) else {
+            if shared.adopt(parent, |_| ()).is_some() {
+                shared.table.insert_below(id, parent);
+            }
+            return;
+        };
         let mut operation = Operation::EMPTY;
         let mut visitor = FieldVisitor::new(site, &mut operation, Formatting::Now);
         attributes.record(&mut visitor);
         let has_error_type = visitor.has_error_type;
-        shared.inherit(attributes, &context, &mut operation);
+        let is_child = shared.inherit(parent, &context, &mut operation);
         let mut record = Record {
             site,
             operation,
             start_ns: shared.clock.now_ns(),
             exit_ns: 0,
+            parent: if is_child { parent } else { 0 },
+            children: 0,
             has_error_type,
             finished: false,
             started: false,
@@ -271,6 +259,8 @@ where
         let change = shared.transition(&mut record, Name::NONE);
         if shared.table.insert(id, record) {
             shared.announce(change);
+        } else {
+            shared.release(record.parent);
         }
     }
 
@@ -324,7 +314,7 @@ where
                 record.operation.error_type = Name::new(error_type::PANIC);
             }
         });
-        if found.is_some() && shared.otel_order.load(Ordering::Relaxed) == ORDER_UNKNOWN {
+        if found.is_some() && shared.otel.is_unknown() {
             shared.look_for_otel_layer(id);
         }
     }
@@ -332,10 +322,15 @@ where
     fn on_close(&self, span: Id, context: Context<'_, S>) {
         let shared = &*self.shared;
         let id = span.into_u64();
-        if shared.otel_order.load(Ordering::Relaxed) == ORDER_SEEN {
+        if shared.otel.is_unjudged() {
             shared.judge_otel_order(&span);
         }
-        let Some(closing) = shared.table.with(id, |record| Closing::of(record)) else { return };
+        let Some(closing) = shared.table.with(id, |record| Closing::of(record)) else {
+            if let Some(parent) = shared.table.remove_below(id) {
+                shared.release(parent);
+            }
+            return;
+        };
         if let Some(error_type) = closing.unmarked_error
             && context.span(&span).is_some()
         {
@@ -343,6 +338,30 @@ where
         }
         let end = closing.never_left.then(|| shared.clock.now_ns());
         shared.announce_queued(shared.table.enqueue(id, end, false));
+        shared.release(closing.parent);
+    }
+}
+
+/// What an operation has from the one above it.
+struct Inherited {
+    agent: Name,
+    run: u64,
+    task_type: Name,
+}
+
+impl Inherited {
+    #[inline]
+    fn of(above: &Operation) -> Self {
+        Self { agent: above.agent, run: above.run, task_type: above.task_type }
+    }
+
+    #[inline]
+    fn give(&self, operation: &mut Operation) {
+        if operation.kind != Some(OperationKind::Agent) {
+            operation.agent = operation.agent.or(self.agent);
+            operation.run = self.run;
+        }
+        operation.task_type = operation.task_type.or(self.task_type);
     }
 }
 
@@ -352,6 +371,7 @@ struct Closing {
     unmarked_error: Option<Name>,
     /// The span was never entered, so that its end is now.
     never_left: bool,
+    parent: u64,
 }
 
 impl Closing {
@@ -361,50 +381,67 @@ impl Closing {
         Self {
             unmarked_error: unmarked.then_some(record.operation.error_type),
             never_left: record.exit_ns == 0,
+            parent: record.parent,
         }
     }
 }
 
 impl Shared {
-    /// Gives a new operation what it has from the operation that it is part of: the agent on whose behalf it runs.
+    /// The span directly above a new one; 0 if there is none.
     #[inline]
-    fn inherit<S>(&self, attributes: &Attributes<'_>, context: &Context<'_, S>, operation: &mut Operation)
+    fn parent(&self, attributes: &Attributes<'_>) -> u64 {
+        match attributes.parent() {
+            Some(parent) => parent.into_u64(),
+            None if attributes.is_contextual() => stack::current(self.instance).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// Counts a new span at the operation directly above it, if that is one, and reads from it.
+    #[inline]
+    fn adopt<T>(&self, parent: u64, read: impl FnOnce(&Operation) -> T) -> Option<T> {
+        if parent == 0 {
+            return None;
+        }
+        self.table.with(parent, |record| {
+            record.children += 1;
+            read(&record.operation)
+        })
+    }
+
+    /// Takes a closed span off the count of the operation that it was below.
+    #[inline]
+    fn release(&self, parent: u64) {
+        if parent != 0 {
+            self.table.with(parent, |record| record.children = record.children.saturating_sub(1));
+        }
+    }
+
+    /// Gives a new operation what it has from the operation that it is part of: the agent on whose behalf it runs.
+    /// Returns whether that operation is directly above it.
+    #[inline]
+    fn inherit<S>(&self, parent: u64, context: &Context<'_, S>, operation: &mut Operation) -> bool
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let parent = match attributes.parent() {
-            Some(parent) => Some(parent.into_u64()),
-            None if attributes.is_contextual() => stack::current(self.instance),
-            None => None,
-        };
-        let Some(parent) = parent else { return };
-        if self.inherit_from(parent, operation) {
-            return;
+        if parent == 0 {
+            return false;
+        }
+        if let Some(above) = self.adopt(parent, Inherited::of) {
+            above.give(operation);
+            return true;
         }
         // The parent is an ordinary span: look further up.
         let mut ancestor = context.span(&Id::from_u64(parent)).and_then(|span| span.parent());
         while let Some(span) = ancestor {
-            if self.inherit_from(span.id().into_u64(), operation) {
-                return;
+            let above = self.table.with(span.id().into_u64(), |record| Inherited::of(&record.operation));
+            if let Some(above) = above {
+                above.give(operation);
+                return false;
             }
             ancestor = span.parent();
         }
-    }
-
-    /// Whether the span is an operation.
-    #[inline]
-    fn inherit_from(&self, id: u64, operation: &mut Operation) -> bool {
-        let above = self.table.with(id, |record| {
-            let above = &record.operation;
-            (above.agent, above.run, above.task_type)
-        });
-        let Some((agent, run, task_type)) = above else { return false };
-        if operation.kind != Some(OperationKind::Agent) {
-            operation.agent = operation.agent.or(agent);
-            operation.run = run;
-        }
-        operation.task_type = operation.task_type.or(task_type);
-        true
+        false
     }
 
     /// Reads values that are given as `Debug` or `Display`: they run the user's code, so no lock is held.
@@ -427,39 +464,6 @@ impl Shared {
         if let Some(change) = change {
             self.announce(change);
         }
-    }
-
-    /// Puts the error that only this layer has seen on the OpenTelemetry span, if there is one within reach: the
-    /// OpenTelemetry layer must have been added after this one.
-    #[cold]
-    fn mark_span(&self, id: &Id, error_type: Name) {
-        use opentelemetry::KeyValue;
-        use opentelemetry::trace::TraceContextExt as _;
-
-        if let Some(context) = self.otel_context(id) {
-            context.span().set_attribute(KeyValue::new(attr::ERROR_TYPE, error_type.as_str()));
-        }
-    }
-
-    fn otel_context(&self, id: &Id) -> Option<opentelemetry::Context> {
-        let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade)?;
-        tracing_opentelemetry::get_otel_context(id, &dispatch)
-    }
-
-    /// Finds out once whether there is an OpenTelemetry layer: when an operation is left, it has data of the span.
-    #[cold]
-    fn look_for_otel_layer(&self, id: &Id) {
-        if self.otel_context(id).is_some() {
-            self.otel_order.store(ORDER_SEEN, Ordering::Relaxed);
-        }
-    }
-
-    /// Finds out once in which order the layers stand: one that comes before this one has thrown its data of a span
-    /// away when this one hears of the end.
-    #[cold]
-    fn judge_otel_order(&self, id: &Id) {
-        let order = if self.otel_context(id).is_some() { ORDER_RIGHT } else { ORDER_WRONG };
-        self.otel_order.store(order, Ordering::Relaxed);
     }
 }
 

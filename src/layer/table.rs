@@ -25,6 +25,10 @@ pub(super) struct Record {
     pub(super) start_ns: u64,
     /// When the span was left last; 0 if it never was.
     pub(super) exit_ns: u64,
+    /// The operation whose span is directly above; 0 if there is none.
+    pub(super) parent: u64,
+    /// How many open spans are directly below.
+    pub(super) children: usize,
     /// The span has the user's own `error.type`.
     pub(super) has_error_type: bool,
     /// Measured already: the span is still open, the operation is over.
@@ -60,6 +64,8 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Shard {
     open: HashMap<u64, Record, BuildHasherDefault<IdHasher>>,
+    /// Ordinary spans directly below an operation, with that operation.
+    below: HashMap<u64, u64, BuildHasherDefault<IdHasher>>,
     finished: Vec<Operation>,
     seen: u64,
     refused: u64,
@@ -152,11 +158,35 @@ impl Table {
         self.all().fold((0, 0), |(seen, refused), shard| (seen + shard.seen, refused + shard.refused))
     }
 
-    /// Copies what `f` makes of each open operation.
-    pub(super) fn collect<T>(&self, f: impl Fn(u64, &Record) -> Option<T>) -> Vec<T> {
-        self.all()
-            .flat_map(|shard| shard.open.iter().filter_map(|(id, record)| f(*id, record)).collect::<Vec<_>>())
-            .collect()
+    /// Notes an ordinary span that is directly below an operation.
+    #[inline]
+    pub(super) fn insert_below(&self, id: &Id, operation: u64) {
+        let id = id.into_u64();
+        let mut shard = self.shard(id);
+        if shard.below.len() < self.shard_limit {
+            shard.below.insert(id, operation);
+        }
+    }
+
+    /// Forgets an ordinary span. Returns the operation that it was below.
+    #[inline]
+    pub(super) fn remove_below(&self, id: u64) -> Option<u64> {
+        let mut shard = self.shard(id);
+        if shard.below.is_empty() { None } else { shard.below.remove(&id) }
+    }
+
+    /// How many open spans are directly below an operation.
+    pub(super) fn children(&self, id: u64) -> Option<usize> {
+        self.with(id, |record| record.children)
+    }
+
+    /// The operations that were left and have open spans below, with the number of these.
+    pub(super) fn left_with_children(&self) -> Vec<(u64, usize)> {
+        let left = |(id, record): (&u64, &Record)| {
+            let candidate = record.children > 0 && record.exit_ns != 0 && !record.finished;
+            candidate.then_some((*id, record.children))
+        };
+        self.all().flat_map(|shard| shard.open.iter().filter_map(left).collect::<Vec<_>>()).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {

@@ -100,6 +100,7 @@ impl<'a> FieldVisitor<'a> {
                 operation.error_type = Name::new(value);
                 self.has_error_type = true;
             }
+            Role::ToolErrorType => operation.error_type = operation.error_type.or(Name::new(value)),
             Role::Error => set_error(operation, errors::classify(value)),
             Role::StatusCode if value.eq_ignore_ascii_case("error") => {
                 set_error(operation, error_type::OTHER)

@@ -23,11 +23,19 @@ pub trait InOperation: Future + Sized {
     /// # }
     /// ```
     fn in_operation(self, span: Span) -> OperationFuture<Self> {
-        OperationFuture { future: Some(self), span, done: false }
+        OperationFuture { future: Some(self), span, state: State::Waiting }
     }
 }
 
 impl<F: Future> InOperation for F {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Done,
+    /// Inside of a poll. Who sees it from outside sees what a panic left.
+    Polled,
+    Waiting,
+}
 
 pin_project! {
     /// See [`InOperation::in_operation`].
@@ -37,14 +45,15 @@ pin_project! {
         #[pin]
         future: Option<F>,
         span: Span,
-        done: bool,
+        state: State,
     }
 
     impl<F> PinnedDrop for OperationFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if !*this.done {
-                if !std::thread::panicking() {
+            if *this.state != State::Done {
+                // A caught panic is over when the future is dropped, and is no cancellation either.
+                if *this.state == State::Waiting && !std::thread::panicking() {
                     this.span.record_outcome(Outcome::Cancellation);
                 }
                 // What the future holds is dropped inside of the span, as with `Instrument`.
@@ -63,7 +72,10 @@ impl<F: Future> Future for OperationFuture<F> {
         let output = {
             let _entered = this.span.enter();
             let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
-            match future.poll(context) {
+            *this.state = State::Polled;
+            let polled = future.poll(context);
+            *this.state = State::Waiting;
+            match polled {
                 Poll::Ready(output) => {
                     this.future.set(None);
                     output
@@ -71,7 +83,7 @@ impl<F: Future> Future for OperationFuture<F> {
                 Poll::Pending => return Poll::Pending,
             }
         };
-        *this.done = true;
+        *this.state = State::Done;
         this.span.finish_operation();
         Poll::Ready(output)
     }

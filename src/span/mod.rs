@@ -30,7 +30,6 @@ macro_rules! agent_span {
             "invoke_agent",
             gen_ai.operation.name = "invoke_agent",
             gen_ai.agent.name = $name,
-            $($($fields)*,)?
             gen_ai.agent.id = $crate::__private::Empty,
             gen_ai.agent.version = $crate::__private::Empty,
             gen_ai.agent.description = $crate::__private::Empty,
@@ -43,6 +42,8 @@ macro_rules! agent_span {
             agentvitals.finish_reason = $crate::__private::Empty,
             agentvitals.task.type = $crate::__private::Empty,
             error.type = $crate::__private::Empty,
+            // Last, so that a comma may follow them.
+            $($($fields)*)?
         )
     };
 }
@@ -62,7 +63,6 @@ macro_rules! workflow_span {
             "invoke_workflow",
             gen_ai.operation.name = "invoke_workflow",
             gen_ai.workflow.name = $name,
-            $($($fields)*,)?
             gen_ai.conversation.id = $crate::__private::Empty,
             gen_ai.input.messages = $crate::__private::Empty,
             gen_ai.output.messages = $crate::__private::Empty,
@@ -71,6 +71,8 @@ macro_rules! workflow_span {
             agentvitals.outcome = $crate::__private::Empty,
             agentvitals.finish_reason = $crate::__private::Empty,
             error.type = $crate::__private::Empty,
+            // Last, so that a comma may follow them.
+            $($($fields)*)?
         )
     };
 }
@@ -94,7 +96,6 @@ macro_rules! model_span {
             gen_ai.operation.name = $operation,
             gen_ai.provider.name = $provider,
             gen_ai.request.model = $model,
-            $($($fields)*,)?
             gen_ai.request.stream = $crate::__private::Empty,
             gen_ai.request.max_tokens = $crate::__private::Empty,
             gen_ai.request.temperature = $crate::__private::Empty,
@@ -121,6 +122,8 @@ macro_rules! model_span {
             agentvitals.fallback.from_model = $crate::__private::Empty,
             agentvitals.outcome = $crate::__private::Empty,
             error.type = $crate::__private::Empty,
+            // Last, so that a comma may follow them.
+            $($($fields)*)?
         )
     };
 }
@@ -140,7 +143,6 @@ macro_rules! tool_span {
             "execute_tool",
             gen_ai.operation.name = "execute_tool",
             gen_ai.tool.name = $name,
-            $($($fields)*,)?
             gen_ai.tool.type = $crate::__private::Empty,
             gen_ai.tool.description = $crate::__private::Empty,
             gen_ai.tool.call.id = $crate::__private::Empty,
@@ -154,6 +156,8 @@ macro_rules! tool_span {
             agentvitals.retry.count = $crate::__private::Empty,
             agentvitals.outcome = $crate::__private::Empty,
             error.type = $crate::__private::Empty,
+            // Last, so that a comma may follow them.
+            $($($fields)*)?
         )
     };
 }
@@ -173,10 +177,11 @@ macro_rules! operation_span {
             "operation",
             otel.name = $name,
             agentvitals.operation.name = $name,
-            $($($fields)*,)?
             gen_ai.conversation.id = $crate::__private::Empty,
             agentvitals.outcome = $crate::__private::Empty,
             error.type = $crate::__private::Empty,
+            // Last, so that a comma may follow them.
+            $($($fields)*)?
         )
     };
 }

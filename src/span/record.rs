@@ -1,6 +1,7 @@
 //! Recording what an operation did, with types.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use tracing::Span;
 use tracing::field::Value;
@@ -91,6 +92,10 @@ pub trait RecordOperation {
     /// What a tool answered: its size always, the text only if content is captured.
     fn record_tool_output(&self, output: &str);
 
+    /// How the tool came to be chosen: how sure the choice was (0 to 1, anything else is left out), and how long the
+    /// call is expected to take.
+    fn record_tool_selection(&self, confidence: f64, expected: Duration);
+
     /// The messages that were sent to the model or agent, as JSON of the conventions' schema: only if content is
     /// captured.
     fn record_input_messages(&self, json: &str);
@@ -116,8 +121,7 @@ impl RecordOperation for Span {
         ];
         for (key, tokens) in fields {
             if let Some(tokens) = tokens {
-                let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
-                set(self, key, &tokens, tokens);
+                set_count(self, key, tokens);
             }
         }
         update(self, |operation| operation.set_usage(&usage));
@@ -186,6 +190,14 @@ impl RecordOperation for Span {
         set_content(self, attr::TOOL_CALL_RESULT, output);
     }
 
+    fn record_tool_selection(&self, confidence: f64, expected: Duration) {
+        if (0.0..=1.0).contains(&confidence) {
+            set(self, attr::TOOL_CONFIDENCE, &confidence, confidence);
+        }
+        let expected = expected.as_secs_f64();
+        set(self, attr::TOOL_EXPECTED_DURATION, &expected, expected);
+    }
+
     fn record_input_messages(&self, json: &str) {
         set_content(self, attr::INPUT_MESSAGES, json);
     }
@@ -196,7 +208,7 @@ impl RecordOperation for Span {
 
     fn record_retries(&self, retries: u32) {
         if retries > 0 {
-            set(self, attr::RETRY_COUNT, &retries, i64::from(retries));
+            set_count(self, attr::RETRY_COUNT, u64::from(retries));
             update(self, |operation| operation.retries = retries);
         }
     }
@@ -223,10 +235,16 @@ fn set(span: &Span, key: &'static str, value: &dyn Value, attribute: impl Into<o
     }
 }
 
+/// Sets a count: signed, because the tracing bridge makes texts of unsigned integers.
+fn set_count(span: &Span, key: &'static str, count: u64) {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    set(span, key, &count, count);
+}
+
 fn set_size(span: &Span, key: &'static str, text: &str, apply: impl FnOnce(&mut Operation, u64)) {
-    let bytes = text.len();
-    set(span, key, &bytes, i64::try_from(bytes).unwrap_or(i64::MAX));
-    update(span, |operation| apply(operation, bytes as u64));
+    let bytes = text.len() as u64;
+    set_count(span, key, bytes);
+    update(span, |operation| apply(operation, bytes));
 }
 
 /// Content is not even copied unless it may leave the process.

@@ -15,11 +15,11 @@ use crate::operation::Outcome;
 pub trait StreamExt: Stream + Sized {
     /// Runs this stream in `span` and measures the time to the first chunk, between chunks and to the end. Each item
     /// counts as a chunk. A stream that is dropped before its end is [`Outcome::Cancellation`]; its tokens, if they
-    /// were recorded by then, count.
+    /// were recorded by then, count. Usage can be recorded as long as the stream is there, also after its end.
     ///
     /// While the stream is polled the span is entered, so `Span::current().record_usage(..)` inside of it works.
     fn in_model_call(self, span: Span) -> OperationStream<Self> {
-        OperationStream { stream: self, call: Call { span, done: false } }
+        OperationStream { stream: self, call: Call::new(span) }
     }
 
     /// As [`in_model_call`](Self::in_model_call), for a stream of results: an error is recorded and ends the call.
@@ -28,7 +28,7 @@ pub trait StreamExt: Stream + Sized {
         Self: Stream<Item = Result<T, E>>,
         E: StdError,
     {
-        TryOperationStream { stream: self, call: Call { span, done: false } }
+        TryOperationStream { stream: self, call: Call::new(span) }
     }
 }
 
@@ -39,21 +39,39 @@ impl<S: Stream> StreamExt for S {}
 struct Call {
     span: Span,
     done: bool,
+    /// Inside of a poll. Who sees it from outside sees what a panic left.
+    polled: bool,
 }
 
 impl Call {
+    fn new(span: Span) -> Self {
+        Self { span, done: false, polled: false }
+    }
+
+    /// Polls the stream inside of the span.
+    fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.polled = true;
+        let _entered = self.span.enter();
+        let polled = poll();
+        self.polled = false;
+        polled
+    }
+
+    /// The answer is complete. Its time ended when the stream was left; it is measured when the span closes, so that
+    /// usage that is recorded after the last chunk still counts.
     fn end(&mut self) {
-        if !std::mem::replace(&mut self.done, true) {
-            self.span.finish_operation();
-        }
+        self.done = true;
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.done {
-            self.span.record_outcome(Outcome::Cancellation);
-            self.end();
+            // A panic is no cancellation, also when it was caught meanwhile.
+            if !self.polled && !std::thread::panicking() {
+                self.span.record_outcome(Outcome::Cancellation);
+            }
+            self.span.finish_operation();
         }
     }
 }
@@ -81,10 +99,7 @@ impl<S: Stream> Stream for OperationStream<S> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        let polled = {
-            let _entered = this.call.span.enter();
-            this.stream.poll_next(context)
-        };
+        let polled = this.call.poll(|| this.stream.poll_next(context));
         match &polled {
             Poll::Ready(Some(_)) => this.call.span.record_chunk(),
             Poll::Ready(None) => this.call.end(),
@@ -125,10 +140,7 @@ where
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
-        let polled = {
-            let _entered = this.call.span.enter();
-            this.stream.poll_next(context)
-        };
+        let polled = this.call.poll(|| this.stream.poll_next(context));
         match &polled {
             Poll::Ready(Some(Ok(_))) => this.call.span.record_chunk(),
             Poll::Ready(Some(Err(error))) if !this.call.done => {

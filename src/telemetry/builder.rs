@@ -8,6 +8,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SpanExporter, SpanLimits};
 use tracing::{Level, Metadata};
 use tracing_subscriber::Layer as _;
@@ -15,11 +16,11 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::pricing::SpanCost;
+use super::pricing::{Guarded, SpanCost};
 use super::{SCOPE, Telemetry, Worker, observables};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
-use crate::export::{ExportStats, Observer, Pipeline, PipelineParts, Redactor};
+use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
 use crate::sampling::HeadSampler;
@@ -157,7 +158,7 @@ impl Builder {
         })
     }
 
-    /// Asks this for prices instead of the built-in table.
+    /// Asks this for prices instead of the built-in table. If it panics, the price is unknown.
     ///
     /// ```
     /// use agentvitals::cost::{ModelPrice, PriceTable, Prices};
@@ -279,24 +280,14 @@ impl Builder {
         }
         let clock = self.clock.unwrap_or_else(Clock::system);
         let pricing = match self.pricing {
-            Some(pricing) => pricing,
+            Some(pricing) => Arc::new(Guarded(pricing)),
             None => default_pricing(&config)?,
         };
         let resource = resource(&config);
         let stats = Arc::new(ExportStats::default());
         // The pipeline has to be there before the instruments, whose operations it has measured before it collects.
         let shared: Arc<OnceLock<Weak<Shared>>> = Arc::default();
-        let before_collect = {
-            let shared = shared.clone();
-            Arc::new(move || {
-                if let Some(shared) = shared.get().and_then(Weak::upgrade) {
-                    shared.sweep();
-                    // Twice: the runs that ended last are closed in the second round, when all their calls are in.
-                    shared.settle();
-                    shared.settle();
-                }
-            })
-        };
+        let before_collect = measuring(&shared);
         let parts = parts
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
@@ -323,7 +314,8 @@ impl Builder {
         let meter = meter_provider.meter_with_scope(scope);
         let ledger = Ledger::new(&meter, pricing.clone(), clock.clone());
         let extra = &config.metric_attributes;
-        let instruments = Arc::new(Instruments::new(&meter, ledger.clone(), extra, config.series_limit));
+        let instruments =
+            Arc::new(Instruments::new(&meter, ledger.clone(), clock.clone(), extra, config.series_limit));
         let measured = Arc::new(Shared::new(
             clock.clone(),
             instruments.clone(),
@@ -332,10 +324,11 @@ impl Builder {
             config.content != ContentCapture::Off,
         ));
         let _ = shared.set(Arc::downgrade(&measured));
-        observables::register(&meter, &stats, &measured, &instruments);
+        observables::register(&meter, &stats, &measured, &instruments, clock.wall());
         let worker = Worker::start(&measured, move || pricing.warm_up())?;
         Ok(Telemetry {
             config,
+            started_ns: clock.now_ns(),
             clock,
             shared: measured,
             instruments,
@@ -346,6 +339,19 @@ impl Builder {
             pipeline,
         })
     }
+}
+
+/// Measures what has finished before metrics are collected.
+fn measuring(shared: &Arc<OnceLock<Weak<Shared>>>) -> BeforeCollect {
+    let shared = shared.clone();
+    Arc::new(move || {
+        if let Some(shared) = shared.get().and_then(Weak::upgrade) {
+            shared.sweep();
+            // Twice: the runs that ended last are closed in the second round, when all their calls are in.
+            shared.settle();
+            shared.settle();
+        }
+    })
 }
 
 /// The user's own table first, then what is built in.
@@ -362,7 +368,8 @@ fn resource(config: &Config) -> Resource {
     let attributes =
         config.resource_attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let builder = Resource::builder_empty()
-        .with_attributes(crate::semconv::resource::sdk().map(|(key, value)| KeyValue::new(key, value)))
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(crate::semconv::resource::DISTRO.map(|(key, value)| KeyValue::new(key, value)))
         .with_attributes(attributes);
     match &config.service_name {
         Some(name) => builder.with_service_name(name.clone()).build(),

@@ -61,6 +61,7 @@ pub fn builder() -> Builder {
 pub struct Telemetry {
     config: Config,
     clock: Clock,
+    started_ns: u64,
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     ledger: Arc<Ledger>,
@@ -117,10 +118,17 @@ pub struct Status {
     pub attached: bool,
     /// Whether the exporter's thread works.
     pub up: bool,
+    /// How long telemetry has been running.
+    pub uptime: Duration,
+    /// Agents that run or did within the last five minutes.
+    pub agents_seen: usize,
     /// Operations that have been seen since the start.
     pub operations: u64,
     /// Operations that were not measured because too many were going on.
     pub operations_refused: u64,
+    /// Model and tool calls that no agent is known to have made. If there are more than the program makes outside of
+    /// agents, work was spawned without its span: see [`propagation::spawn`](crate::propagation::spawn).
+    pub operations_orphaned: u64,
     /// Names that were replaced by `other` because the process has too many.
     pub names_refused: u64,
     /// Measurements that went to an overflow series, by instrument.
@@ -248,8 +256,11 @@ impl Telemetry {
         Status {
             attached,
             up: self.pipeline.stats().up(),
+            uptime: Duration::from_nanos(self.clock.now_ns().saturating_sub(self.started_ns)),
+            agents_seen: self.instruments.agents_seen(),
             operations,
             operations_refused,
+            operations_orphaned: self.instruments.orphans(),
             names_refused: names::refused(),
             series_overflow: self.instruments.overflows(),
             export: self.pipeline.stats().report(),

@@ -1,6 +1,7 @@
 //! What the SDK says of itself.
 
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
@@ -16,7 +17,9 @@ pub(super) fn register(
     stats: &Arc<ExportStats>,
     shared: &Arc<Shared>,
     instruments: &Arc<Instruments>,
+    started: SystemTime,
 ) {
+    register_presence(meter, Arc::downgrade(instruments), started);
     register_export(meter, stats);
     let layer = Arc::downgrade(shared);
     meter
@@ -40,6 +43,17 @@ pub(super) fn register(
             }
         })
         .build();
+    let orphans = Arc::downgrade(instruments);
+    meter
+        .u64_observable_counter(metric::SDK_OPERATIONS_ORPHANED)
+        .with_unit(unit::OPERATION)
+        .with_description("Model and tool calls that no agent is known to have made.")
+        .with_callback(move |observer| {
+            if let Some(instruments) = orphans.upgrade() {
+                observer.observe(instruments.orphans(), &[]);
+            }
+        })
+        .build();
     let overflows = Arc::downgrade(instruments);
     meter
         .u64_observable_counter(metric::SDK_SERIES_OVERFLOW)
@@ -54,6 +68,33 @@ pub(super) fn register(
         })
         .build();
     register_open_failures(meter, Arc::downgrade(instruments));
+}
+
+/// That the process is there, since when, and how many agents are.
+fn register_presence(meter: &Meter, instruments: Weak<Instruments>, started: SystemTime) {
+    meter
+        .u64_observable_gauge(metric::UP)
+        .with_unit(unit::ONE)
+        .with_description("1 while the telemetry of the process runs.")
+        .with_callback(|observer| observer.observe(1, &[]))
+        .build();
+    let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    meter
+        .f64_observable_gauge(metric::START_TIME)
+        .with_unit(unit::SECONDS)
+        .with_description("When the telemetry of the process started, since 1970.")
+        .with_callback(move |observer| observer.observe(started, &[]))
+        .build();
+    meter
+        .u64_observable_gauge(metric::AGENTS_SEEN)
+        .with_unit(unit::AGENT)
+        .with_description("Agents that run or did within the last five minutes.")
+        .with_callback(move |observer| {
+            if let Some(instruments) = instruments.upgrade() {
+                observer.observe(instruments.agents_seen() as u64, &[]);
+            }
+        })
+        .build();
 }
 
 fn register_export(meter: &Meter, stats: &Arc<ExportStats>) {

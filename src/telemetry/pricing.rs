@@ -1,5 +1,6 @@
 //! The cost of exported spans, from the same prices as the cost in the metrics.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use opentelemetry::Value;
@@ -9,6 +10,22 @@ use crate::cost::{ModelCall, Price, Pricing, UnknownReason};
 use crate::export::{CostOf, CostOutcome};
 use crate::operation::Usage;
 use crate::semconv::attr;
+
+/// Prices of the user's making: a panic in them is an unknown price, and harms no other measurement or span.
+#[derive(Debug)]
+pub(super) struct Guarded(pub(super) Arc<dyn Pricing>);
+
+impl Pricing for Guarded {
+    fn price(&self, call: &ModelCall<'_>) -> Price {
+        catch_unwind(AssertUnwindSafe(|| self.0.price(call)))
+            .unwrap_or(Price::Unknown(UnknownReason::ModelNotFound))
+    }
+
+    fn warm_up(&self) {
+        // Only a head start: what fails here fails at the first call again.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.warm_up()));
+    }
+}
 
 /// Prices spans.
 #[derive(Debug)]
