@@ -325,6 +325,8 @@ pub struct Operation {
     pub fallback: bool,
     /// Steps that a workflow finished.
     pub steps_completed: Amount,
+    /// The id of its span in the registry, 0 without one.
+    pub span: u64,
     /// Number of the agent run that this operation is or belongs to, 0 if none: unique in the process.
     pub run: u64,
 }
@@ -367,6 +369,7 @@ impl Operation {
         retries: 0,
         fallback: false,
         steps_completed: Amount::NONE,
+        span: 0,
         run: 0,
     };
 

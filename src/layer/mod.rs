@@ -108,8 +108,9 @@ impl Shared {
     pub(crate) fn settle(&self) {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         self.table.drain(&mut batch);
-        // Errors and recoveries of one agent come from many shards.
-        batch.sort_unstable_by_key(|operation| operation.ended_ns);
+        // Errors and recoveries of one agent come from many shards. The registry uses its slots again with greater ids: of
+        // two operations of the same nanosecond, the later one has the greater.
+        batch.sort_unstable_by_key(|operation| (operation.ended_ns, operation.span));
         for operation in batch.drain(..) {
             self.observer.finished(&operation);
         }
@@ -257,7 +258,7 @@ where
             }
             return;
         };
-        let mut operation = Operation::EMPTY;
+        let mut operation = Operation { span: id.into_u64(), ..Operation::EMPTY };
         let mut visitor = FieldVisitor::new(site, &mut operation, Formatting::Now);
         attributes.record(&mut visitor);
         let has_error_type = visitor.has_error_type;
