@@ -25,7 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::callsites::Callsites;
 pub(crate) use self::callsites::declares_operation;
-use self::table::{Queued, Record, Table};
+use self::table::{Closed, Queued, Record, Table};
 pub(crate) use self::visitor::set_outcome;
 use self::visitor::{FieldVisitor, Formatting, set_error};
 use crate::clock::Clock;
@@ -343,43 +343,24 @@ where
     fn on_close(&self, span: Id, context: Context<'_, S>) {
         let shared = &*self.shared;
         let id = span.into_u64();
-        if shared.otel.is_unjudged() {
-            shared.judge_otel_order(&span);
+        let now = || shared.clock.now_ns();
+        let mut closed = shared.table.close(id, false, now);
+        if let Closed::Unmarked(error_type) = closed {
+            if context.span(&span).is_some() {
+                shared.mark_span(&span, error_type);
+            }
+            closed = shared.table.close(id, true, now);
         }
-        let Some(closing) = shared.table.with(id, |record| Closing::of(record)) else {
-            if let Some(parent) = shared.table.remove_below(id) {
+        match closed {
+            Closed::Operation { parent, queued } => {
+                if shared.otel.is_unjudged() {
+                    shared.judge_otel_order(&span);
+                }
+                shared.announce_queued(queued);
                 shared.release(parent);
             }
-            return;
-        };
-        if let Some(error_type) = closing.unmarked_error
-            && context.span(&span).is_some()
-        {
-            shared.mark_span(&span, error_type);
-        }
-        let end = closing.never_left.then(|| shared.clock.now_ns());
-        shared.announce_queued(shared.table.enqueue(id, end, false));
-        shared.release(closing.parent);
-    }
-}
-
-/// What is to be done when a span closes, besides its measurement.
-struct Closing {
-    /// The error that only this layer knows of.
-    unmarked_error: Option<Name>,
-    /// The span was never entered, so that its end is now.
-    never_left: bool,
-    parent: u64,
-}
-
-impl Closing {
-    #[inline]
-    fn of(record: &Record) -> Self {
-        let unmarked = record.operation.failed() && !record.has_error_type;
-        Self {
-            unmarked_error: unmarked.then_some(record.operation.error_type),
-            never_left: record.exit_ns == 0,
-            parent: record.parent,
+            Closed::Ordinary { parent } => shared.release(parent),
+            Closed::Unmarked(_) => {}
         }
     }
 }

@@ -31,7 +31,7 @@ impl Shared {
                 }),
             };
             if is_over {
-                self.announce_queued(self.table.enqueue(span, None, true));
+                self.announce_queued(self.table.finish(span));
             }
         }
     }

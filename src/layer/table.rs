@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::span::Id;
 
 use super::callsites::Site;
+use crate::names::Name;
 use crate::operation::Operation;
 
 /// An operation between the start of its span and the return of its function.
@@ -47,6 +48,21 @@ const SHARDS: usize = 64;
 const QUEUE: usize = 256;
 /// At how many the SDK's thread is woken.
 const WAKE_AT: usize = 64;
+
+/// What was found where a closing span was looked for.
+#[derive(Debug)]
+pub(super) enum Closed {
+    Operation {
+        parent: u64,
+        queued: Queued,
+    },
+    /// No operation; 0 if it was not below one either.
+    Ordinary {
+        parent: u64,
+    },
+    /// The span is to be marked with this error first.
+    Unmarked(Name),
+}
 
 /// Why an operation may be over although its span is open.
 #[derive(Debug, Clone, Copy)]
@@ -126,36 +142,34 @@ impl Table {
         self.shard(id).open.get_mut(&id).map(f)
     }
 
-    /// Puts an operation in the queue of those that wait to be measured, unless that was done before. Without `end_ns`
-    /// it ended when its span was left last.
+    /// Takes an operation whose span closes out of the table and queues it. One that failed with an error that its span
+    /// does not show yet stays, for the span to be marked, unless that was done: `marked`.
     #[inline]
-    pub(super) fn enqueue(&self, id: u64, end_ns: Option<u64>, keep_open: bool) -> Queued {
+    pub(super) fn close(&self, id: u64, marked: bool, now: impl FnOnce() -> u64) -> Closed {
         let mut shard = self.shard(id);
         let shard = &mut *shard;
-        let Entry::Occupied(mut entry) = shard.open.entry(id) else { return Queued::Done };
+        let Entry::Occupied(mut entry) = shard.open.entry(id) else {
+            let below = if shard.below.is_empty() { None } else { shard.below.remove(&id) };
+            return Closed::Ordinary { parent: below.unwrap_or(0) };
+        };
         let record = entry.get_mut();
-        let mut result = Queued::Done;
-        if !std::mem::replace(&mut record.finished, true) && record.operation.kind.is_some() {
-            let end = end_ns.unwrap_or(record.exit_ns);
-            record.operation.duration_ns = end.saturating_sub(record.start_ns);
-            record.operation.ended_ns = end;
-            let waiting = shard.finished.len();
-            if waiting < QUEUE {
-                if waiting == shard.finished.capacity() {
-                    shard.finished.reserve_exact(QUEUE - waiting);
-                }
-                shard.finished.push(record.operation);
-                if waiting == WAKE_AT {
-                    result = Queued::Wake;
-                }
-            } else {
-                result = Queued::Full(Box::new(record.operation));
-            }
+        if record.operation.failed() && !record.has_error_type && !marked {
+            return Closed::Unmarked(record.operation.error_type);
         }
-        if !keep_open {
-            entry.remove();
+        if record.exit_ns == 0 {
+            record.exit_ns = now();
         }
-        result
+        let parent = record.parent;
+        let queued = queue(record, &mut shard.finished);
+        entry.remove();
+        Closed::Operation { parent, queued }
+    }
+
+    /// Queues an operation whose span stays open.
+    pub(super) fn finish(&self, id: u64) -> Queued {
+        let mut shard = self.shard(id);
+        let shard = &mut *shard;
+        shard.open.get_mut(&id).map_or(Queued::Done, |record| queue(record, &mut shard.finished))
     }
 
     /// Moves all finished operations to `batch`.
@@ -178,13 +192,6 @@ impl Table {
         if shard.below.len() < self.shard_limit {
             shard.below.insert(id, operation);
         }
-    }
-
-    /// Forgets an ordinary span. Returns the operation that it was below.
-    #[inline]
-    pub(super) fn remove_below(&self, id: u64) -> Option<u64> {
-        let mut shard = self.shard(id);
-        if shard.below.is_empty() { None } else { shard.below.remove(&id) }
     }
 
     /// How many open spans are directly below an operation.
@@ -210,6 +217,25 @@ impl Table {
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Puts an operation in the queue of those that wait to be measured, unless that was done before.
+#[inline]
+fn queue(record: &mut Record, finished: &mut Vec<Operation>) -> Queued {
+    if std::mem::replace(&mut record.finished, true) || record.operation.kind.is_none() {
+        return Queued::Done;
+    }
+    record.operation.duration_ns = record.exit_ns.saturating_sub(record.start_ns);
+    record.operation.ended_ns = record.exit_ns;
+    let waiting = finished.len();
+    if waiting >= QUEUE {
+        return Queued::Full(Box::new(record.operation));
+    }
+    if waiting == finished.capacity() {
+        finished.reserve_exact(QUEUE - waiting);
+    }
+    finished.push(record.operation);
+    if waiting == WAKE_AT { Queued::Wake } else { Queued::Done }
 }
 
 #[inline]
