@@ -425,10 +425,10 @@ pub mod unit {
     pub const TASK: &str = "{task}";
     /// Bytes.
     pub const BYTES: &str = "By";
-    /// Billionths of a US dollar.
-    pub const NANO_USD: &str = "n{USD}";
+    /// Billionths of a US dollar. Not in braces, which Prometheus would leave out of the name.
+    pub const NANO_USD: &str = "nUSD";
     /// US dollars.
-    pub const USD: &str = "{USD}";
+    pub const USD: &str = "USD";
     /// Retries.
     pub const RETRY: &str = "{retry}";
     /// Fallbacks.

@@ -23,8 +23,9 @@ type SpanKey = (TraceId, SpanId);
 /// What the model calls below a span used.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Sums {
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
+    /// `None` if no call reported any: absent is not 0.
+    pub(crate) input_tokens: Option<u64>,
+    pub(crate) output_tokens: Option<u64>,
     pub(crate) nano_usd: u64,
     /// Whether any call had a price.
     pub(crate) priced: bool,
@@ -34,8 +35,8 @@ pub(crate) struct Sums {
 
 impl Sums {
     fn add(&mut self, other: &Self) {
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.input_tokens = plus(self.input_tokens, other.input_tokens);
+        self.output_tokens = plus(self.output_tokens, other.output_tokens);
         self.nano_usd = self.nano_usd.saturating_add(other.nano_usd);
         self.priced |= other.priced;
         self.partial |= other.partial;
@@ -43,14 +44,25 @@ impl Sums {
 
     fn write(&self, attributes: &mut Vec<KeyValue>) {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        attributes.push(KeyValue::new(attr::AGGREGATED_INPUT_TOKENS, tokens(self.input_tokens)));
-        attributes.push(KeyValue::new(attr::AGGREGATED_OUTPUT_TOKENS, tokens(self.output_tokens)));
+        if let Some(count) = self.input_tokens {
+            attributes.push(KeyValue::new(attr::AGGREGATED_INPUT_TOKENS, tokens(count)));
+        }
+        if let Some(count) = self.output_tokens {
+            attributes.push(KeyValue::new(attr::AGGREGATED_OUTPUT_TOKENS, tokens(count)));
+        }
         if self.priced {
             attributes.push(KeyValue::new(attr::AGGREGATED_COST_AMOUNT, usd(self.nano_usd)));
         }
         if self.partial {
             attributes.push(KeyValue::new(attr::COST_PARTIAL, true));
         }
+    }
+}
+
+fn plus(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -120,7 +132,7 @@ impl Rollups {
 
 /// The tokens that a model call reports, with its cost.
 pub(crate) fn own_sums(attributes: &[KeyValue], nano_usd: Option<u64>, partial: bool) -> Sums {
-    let tokens = |key| attributes.iter().find(|a| a.key.as_str() == key).map_or(0, |a| count(&a.value));
+    let tokens = |key| attributes.iter().find(|a| a.key.as_str() == key).map(|a| count(&a.value));
     Sums {
         input_tokens: tokens(attr::USAGE_INPUT_TOKENS),
         output_tokens: tokens(attr::USAGE_OUTPUT_TOKENS),

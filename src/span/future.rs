@@ -16,6 +16,9 @@ pub trait InOperation: Future + Sized {
     /// open; if the future is dropped before (a timeout, a lost `select!`), its outcome is
     /// [`Outcome::Cancellation`]. `Instrument` cannot tell the two apart.
     ///
+    /// The span is made where it is named: to have one operation below another, name the inner one inside of the
+    /// outer one's future.
+    ///
     /// ```
     /// use agentvitals::InOperation as _;
     /// # async fn example() {
