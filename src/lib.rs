@@ -59,7 +59,7 @@ mod views;
 pub use clock::{Clock, ManualClock};
 pub use config::{
     BatchConfig, Compression, Config, ContentCapture, Destination, ExporterKind, Headers, Histograms, Limits,
-    OtlpSettings, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal,
+    OtlpSettings, Preset, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal,
     TemporalityPreference,
 };
 pub use error::Error;

@@ -267,7 +267,7 @@ impl Builder {
     pub fn build(self) -> Result<Telemetry, Error> {
         let mut config = match self.config {
             Some(config) => config,
-            None => Config::from_env()?,
+            None => Config::read_env()?,
         };
         for change in self.changes {
             config = change(config)?;
