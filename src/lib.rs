@@ -54,11 +54,13 @@ mod span;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod views;
 
 pub use clock::{Clock, ManualClock};
 pub use config::{
     BatchConfig, Compression, Config, ContentCapture, Destination, ExporterKind, Headers, Histograms, Limits,
-    OtlpSettings, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal, TemporalityPreference,
+    OtlpSettings, Preset, Propagators, Protocol, Rule, SamplerConfig, SamplerRoot, Signal,
+    TemporalityPreference,
 };
 pub use error::Error;
 pub use errors::ErrorClass;
@@ -72,6 +74,7 @@ pub use span::{
 pub use telemetry::{
     Builder, DEFAULT_MAX_OPEN_OPERATIONS, Measured, Status, Telemetry, VitalsLayer, builder,
 };
+pub use views::Performance;
 
 // The crates that agentvitals was built against: with another version of one of them, spans go nowhere.
 pub use {opentelemetry, opentelemetry_sdk, tracing, tracing_opentelemetry, tracing_subscriber};

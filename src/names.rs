@@ -155,7 +155,7 @@ fn intern(text: &str) -> (&'static str, Name) {
 }
 
 /// The longest prefix of at most [`MAX_NAME_BYTES`] bytes that ends at a character.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_NAME_BYTES)]
 }
 

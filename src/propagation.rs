@@ -142,13 +142,34 @@ pub fn extract(from: &impl Carrier) -> Context {
 pub fn extract_with(propagators: Propagators, from: &impl Carrier) -> Context {
     let carrier = Adapter(from);
     let mut context = Context::new();
-    if propagators.trace_context {
+    if propagators.trace_context && from.text(TRACEPARENT).is_some_and(is_traceparent) {
         context = TraceContextPropagator::new().extract_with_context(&context, &carrier);
     }
     if propagators.baggage {
         context = BaggagePropagator::new().extract_with_context(&context, &carrier);
     }
     context
+}
+
+const TRACEPARENT: &str = "traceparent";
+
+/// Whether a text has the shape that W3C Trace Context demands: 2, 32, 16 and 2 lower-case hexadecimal digits, ids that
+/// are not 0, a version other than ff. The propagator of the SDK takes shorter ones too, whose ids are then not those
+/// that any other participant of the trace reads.
+fn is_traceparent(text: &str) -> bool {
+    let mut parts = text.trim().split('-');
+    let mut part = |length: usize| {
+        parts.next().filter(|part| {
+            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    };
+    let (Some(version), Some(trace), Some(span), Some(_flags)) = (part(2), part(32), part(16), part(2))
+    else {
+        return false;
+    };
+    let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
+    // Later versions may add parts.
+    version != "ff" && !is_zero(trace) && !is_zero(span) && (version != "00" || parts.next().is_none())
 }
 
 /// Makes the caller's span the parent of `span`. Call it before the span is entered for the first time and

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// its equals.
 const LAYERS: &[&[&str]] = &[
     &["telemetry", "testing"],
-    &["export", "instruments", "sampling", "span"],
+    &["export", "instruments", "sampling", "span", "views"],
     &["layer"],
     &["cost", "propagation"],
     &["config", "operation"],

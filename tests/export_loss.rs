@@ -7,7 +7,7 @@ mod export_support;
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use agentvitals::export::{CostOf, CostOutcome, LossReason, Pipeline, PipelineParts, Report};
@@ -105,12 +105,14 @@ fn a_permanent_refusal_is_not_retried() {
 #[derive(Debug, Clone)]
 struct Gate {
     permits: Arc<Semaphore>,
+    /// Batches that have come to it.
+    come: Arc<AtomicUsize>,
     spans: Arc<std::sync::Mutex<Vec<SpanData>>>,
 }
 
 impl Gate {
     fn closed() -> Self {
-        Self { permits: Arc::new(Semaphore::new(0)), spans: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(0)), come: Arc::default(), spans: Arc::default() }
     }
 
     fn names(&self) -> Vec<String> {
@@ -120,6 +122,7 @@ impl Gate {
 
 impl SpanExporter for Gate {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.come.fetch_add(1, Ordering::SeqCst);
         self.permits.acquire().await.unwrap().forget();
         self.spans.lock().unwrap().extend(batch);
         Ok(())
@@ -183,14 +186,15 @@ fn a_full_queue_gives_up_ordinary_spans_for_errors_and_roots_and_never_the_other
     for _ in 0..10 {
         child_of(&tracer, &root, "first", Status::Unset);
     }
-    let taken = || pipeline.stats().spans_lost_total() == 0 && gate.permits.available_permits() == 0;
-    eventually("the first batch is taken", taken);
-    // Fill the queue, however long the exporter takes to empty it.
-    eventually("the queue is full", || {
+    eventually("the first batch is taken", || gate.come.load(Ordering::SeqCst) == 1);
+    // From here on the exporter takes nothing, so the queue fills up.
+    for _ in 0..10 {
         child_of(&tracer, &root, "ordinary", Status::Unset);
-        pipeline.stats().spans_lost(LossReason::QueueFull) > 0
-    });
+    }
+    assert_eq!(pipeline.stats().spans_lost_total(), 0);
+    child_of(&tracer, &root, "ordinary", Status::Unset);
     let lost = pipeline.stats().spans_lost(LossReason::QueueFull);
+    assert_eq!(lost, 1);
     for _ in 0..3 {
         child_of(&tracer, &root, "failed", Status::error("no"));
     }
@@ -224,25 +228,32 @@ fn no_span_goes_uncounted_when_threads_end_spans_while_the_pipeline_shuts_down()
     for _ in 0..8 {
         let receiver = Receiver::start();
         let (pipeline, _provider, tracer) = start(
-            &config(&receiver.url).with_batch(batches_of(16).with_queue_spans(512)),
+            &config(&receiver.url).with_batch(batches_of(16).with_queue_spans(64)),
             PipelineParts::new(),
         );
-        let stop = AtomicBool::new(false);
+        let stats = pipeline.stats();
+        let ended = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        end_spans(&tracer, 1);
+                    // Until well after the queue was closed, so that spans end before, during and after the shutdown.
+                    while stats.spans_lost(LossReason::Shutdown) < 10 {
+                        end_spans(&tracer, 4);
+                        ended.fetch_add(4, Ordering::Relaxed);
+                        // A pause, since threads that never rest keep the exporter and the receiver from two cores: each
+                        // of the round trips then takes many turns of the scheduler.
+                        std::thread::park_timeout(Duration::from_micros(20));
                     }
                 });
             }
-            eventually("some batches", || pipeline.stats().spans_exported() > 50);
+            eventually("some batches", || stats.spans_exported() > 50);
             pipeline.shutdown_blocking(DEADLINE).unwrap();
-            stop.store(true, Ordering::Relaxed);
         });
-        let report = pipeline.stats().report();
+        let report = stats.report();
         check_sum(&report);
+        assert_eq!(report.spans_ended as usize, ended.into_inner());
         assert_eq!(receiver.spans().len() as u64, report.spans_exported);
+        assert!(report.spans_exported > 50 && report.lost_for(LossReason::Shutdown) >= 10, "{report}");
     }
 }
 

@@ -9,10 +9,11 @@ use percent_encoding::percent_decode_str;
 use super::destination::{Headers, check_header, parse_url};
 use super::{
     Compression, Config, ContentCapture, ExporterKind, Histograms, OtlpSettings, Propagators, Protocol,
-    SamplerConfig, Signal, TemporalityPreference,
+    SamplerConfig, Signal, TemporalityPreference, presets,
 };
 use crate::Error;
 
+/// Not yet validated: code may still change what contradicts itself.
 pub(super) fn from_env() -> Result<Config, Error> {
     let broken = RefCell::new(None);
     let config = from_vars(&|name| match std::env::var(name) {
@@ -29,6 +30,7 @@ pub(super) fn from_env() -> Result<Config, Error> {
     }
 }
 
+/// Not yet validated, as [`from_env`].
 pub(super) fn from_vars(get: &dyn Fn(&str) -> Option<String>) -> Result<Config, Error> {
     let vars = Vars(get);
     let mut config = Config::default();
@@ -45,17 +47,17 @@ pub(super) fn from_vars(get: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
     sampler(&vars, &mut config)?;
     propagators(&vars, &mut config)?;
     content(&vars, &mut config);
+    presets::apply(&vars, &mut config);
     without_effect(&vars, &mut config);
     config.prices = vars.text("AGENTVITALS_PRICES").map(PathBuf::from);
-    config.validate()?;
     Ok(config)
 }
 
-struct Vars<'a>(&'a dyn Fn(&str) -> Option<String>);
+pub(super) struct Vars<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Vars<'_> {
     /// Empty is unset (OpenTelemetry specification), and blanks around a value mean nothing.
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         let value = (self.0)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())

@@ -5,12 +5,14 @@
 
 mod destination;
 mod env;
+mod presets;
 mod types;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use destination::{Compression, Destination, Headers, OtlpSettings, Protocol, Signal};
+pub use presets::Preset;
 pub use types::{
     BatchConfig, ContentCapture, ExporterKind, Histograms, Limits, Propagators, Rule, SamplerConfig,
     SamplerRoot, TemporalityPreference,
@@ -30,6 +32,22 @@ use crate::Error;
 /// assert_eq!(config.destination(agentvitals::Signal::Traces)?.url, "http://127.0.0.1:4318/v1/traces");
 /// # Ok::<(), agentvitals::Error>(())
 /// ```
+///
+/// # Vendors
+///
+/// Where no endpoint is set, by `OTEL_EXPORTER_OTLP_*` or by code, the variables of a vendor's own tools say where
+/// telemetry goes ([`Config::preset`]):
+///
+/// | vendor | variables | what is sent |
+/// |---|---|---|
+/// | Logfire | `LOGFIRE_TOKEN` or `LOGFIRE_WRITE_TOKEN` (its prefix tells the region), `LOGFIRE_BASE_URL` | traces, metrics |
+/// | Langfuse | `LANGFUSE_PUBLIC_KEY` and `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` or `LANGFUSE_HOST` | traces |
+/// | Phoenix | `PHOENIX_COLLECTOR_ENDPOINT`, `PHOENIX_API_KEY` | traces |
+/// | Honeycomb | `HONEYCOMB_API_KEY`, `HONEYCOMB_API_ENDPOINT`, `HONEYCOMB_DATASET` | traces, metrics |
+///
+/// All over HTTP with protobuf (Phoenix over gRPC if the port is 4317). Where only traces are taken, metrics are not
+/// exported, with a warning, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` gives them a destination of their own. Two
+/// vendors at once, or one key of Langfuse's two, is an error.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -87,6 +105,7 @@ pub struct Config {
     pub context_activation: bool,
     /// What was accepted and has no effect, or not the whole; one sentence each. Show them to the user.
     pub warnings: Vec<String>,
+    vendor: presets::Choice,
 }
 
 impl Config {
@@ -106,7 +125,7 @@ impl Config {
     /// # Errors
     /// A variable whose value cannot be honoured, named with its value and what is expected.
     pub fn from_env() -> Result<Self, Error> {
-        env::from_env()
+        Self::read_env().and_then(Self::validated)
     }
 
     /// The defaults with variables from `get` applied: [`from_env`](Self::from_env) for tests and for
@@ -121,7 +140,16 @@ impl Config {
     /// assert!(error.unwrap_err().to_string().contains("OTEL_BSP_SCHEDULE_DELAY"));
     /// ```
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        env::from_vars(&get)
+        env::from_vars(&get).and_then(Self::validated)
+    }
+
+    /// [`from_env`](Self::from_env) for who changes settings before they have to agree.
+    pub(crate) fn read_env() -> Result<Self, Error> {
+        env::from_env()
+    }
+
+    fn validated(self) -> Result<Self, Error> {
+        self.validate().map(|()| self)
     }
 
     /// Sets the service's name.
@@ -142,6 +170,7 @@ impl Config {
     /// signals, so that this one holds.
     #[must_use]
     pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.forget_preset();
         self.otlp.endpoint = Some(url.into());
         self.otlp_traces.endpoint = None;
         self.otlp_metrics.endpoint = None;
@@ -167,6 +196,7 @@ impl Config {
     /// Sets where spans and metrics go.
     #[must_use]
     pub fn with_exporters(mut self, traces: ExporterKind, metrics: ExporterKind) -> Self {
+        self.keep_exporters();
         self.traces_exporter = traces;
         self.metrics_exporter = metrics;
         self
@@ -242,7 +272,8 @@ impl Config {
             Signal::Traces => &self.otlp_traces,
             Signal::Metrics => &self.otlp_metrics,
         };
-        destination::resolve(&self.otlp, own, signal)
+        let (general, own) = self.with_preset(own, signal)?;
+        destination::resolve(&general, &own, signal)
     }
 
     /// Checks what single setters cannot.
@@ -294,6 +325,7 @@ impl Default for Config {
             metric_attributes: Vec::new(),
             context_activation: true,
             warnings: Vec::new(),
+            vendor: presets::Choice::None,
         }
     }
 }

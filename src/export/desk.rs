@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::handle::{Answer, Command};
+use super::handle::{Answer, Ask, Command};
 use super::limit::LimitHandle;
 use super::queue::SpanQueue;
 use super::stats::{ExportStats, LossReason};
@@ -20,7 +20,7 @@ struct Waiting {
     target: u64,
     until: Instant,
     deadline: Duration,
-    shutdown: bool,
+    ask: Ask,
     /// All its spans are done, its metrics are being collected.
     ready: bool,
     answer: SyncSender<Answer>,
@@ -64,8 +64,12 @@ impl Desk {
 
     /// Waits for the next command or the next deadline, and deals with it.
     pub(super) async fn serve(&mut self) {
-        let soonest =
-            self.waiting.iter().filter(|waiting| !waiting.shutdown).map(|waiting| waiting.until).min();
+        let soonest = self
+            .waiting
+            .iter()
+            .filter(|waiting| waiting.ask != Ask::Shutdown)
+            .map(|waiting| waiting.until)
+            .min();
         let expiry = async {
             match soonest {
                 Some(at) => sleep_until(at).await,
@@ -96,12 +100,12 @@ impl Desk {
     }
 
     fn accept(&mut self, command: Command) {
-        let Command { shutdown, deadline, answer } = command;
-        // What ended before the caller asked is in the queue by now, and sealed by this.
-        let target = self.queue.seal();
+        let Command { ask, deadline, answer } = command;
+        // What ended before the caller asked is in the queue by now, and sealed by this. A collection waits for no span.
+        let target = if ask == Ask::Collect { 0 } else { self.queue.seal() };
         let until = Instant::now() + deadline;
-        self.waiting.push(Waiting { target, until, deadline, shutdown, ready: false, answer });
-        if shutdown {
+        self.waiting.push(Waiting { target, until, deadline, ask, ready: false, answer });
+        if ask == Ask::Shutdown {
             self.begin_stop(deadline);
         }
     }
@@ -120,11 +124,15 @@ impl Desk {
         let now = Instant::now();
         let stats = &self.stats;
         self.waiting.retain(|waiting| {
-            if waiting.shutdown || waiting.until > now {
+            if waiting.ask == Ask::Shutdown || waiting.until > now {
                 return true;
             }
-            let message =
-                format!("not all was exported within {:?}; so far: {}", waiting.deadline, stats.report());
+            let what = if waiting.ask == Ask::Collect {
+                "no metrics were collected"
+            } else {
+                "not all was exported"
+            };
+            let message = format!("{what} within {:?}; so far: {}", waiting.deadline, stats.report());
             let _ = waiting.answer.try_send(Err(Error::timeout(message)));
             false
         });
@@ -141,12 +149,30 @@ impl Desk {
     pub(super) fn mark_ready(&mut self) -> bool {
         let oldest = self.queue.oldest();
         let mut any = false;
-        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.shutdown && waiting.target <= oldest)
-        {
+        let flushes = self.waiting.iter_mut().filter(|waiting| waiting.ask == Ask::Flush);
+        for waiting in flushes.filter(|waiting| waiting.target <= oldest) {
             waiting.ready = true;
             any = true;
         }
         any
+    }
+
+    /// Whether somebody waits for a collection of metrics.
+    pub(super) fn wants_collection(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.ask == Ask::Collect)
+    }
+
+    /// Answers those who waited for a collection of metrics.
+    pub(super) fn answer_collections(&mut self, result: Result<(), &str>) {
+        let stats = &self.stats;
+        self.waiting.retain(|waiting| {
+            if waiting.ask != Ask::Collect {
+                return true;
+            }
+            let answer = result.map(|()| stats.report()).map_err(Error::export);
+            let _ = waiting.answer.try_send(answer);
+            false
+        });
     }
 
     /// The latest deadline of the flushes that are ready.

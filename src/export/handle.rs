@@ -20,9 +20,20 @@ const GRACE: Duration = Duration::from_millis(500);
 
 pub(crate) type Answer = Result<Report, Error>;
 
+/// What is asked of the exporter's thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Everything that has ended is exported, and the metrics.
+    Flush,
+    /// The metrics are collected and shown to the observers.
+    Collect,
+    /// As a flush, and then the end.
+    Shutdown,
+}
+
 #[derive(Debug)]
 pub(crate) struct Command {
-    pub(crate) shutdown: bool,
+    pub(crate) ask: Ask,
     pub(crate) deadline: Duration,
     pub(crate) answer: SyncSender<Answer>,
 }
@@ -41,7 +52,7 @@ impl Handle {
 
     /// See [`Pipeline::flush`](super::Pipeline::flush).
     pub fn flush(&self, deadline: Duration) -> impl Future<Output = Result<Report, Error>> + Send + use<> {
-        self.awaited(false, deadline)
+        self.awaited(Ask::Flush, deadline)
     }
 
     /// See [`Pipeline::flush_blocking`](super::Pipeline::flush_blocking).
@@ -49,12 +60,12 @@ impl Handle {
     /// # Errors
     /// The deadline passed first, or the flush was interrupted by a panic of a hook.
     pub fn flush_blocking(&self, deadline: Duration) -> Result<Report, Error> {
-        self.blocking(false, deadline)
+        self.blocking(Ask::Flush, deadline)
     }
 
     /// See [`Pipeline::shutdown`](super::Pipeline::shutdown).
     pub fn shutdown(&self, deadline: Duration) -> impl Future<Output = Result<Report, Error>> + Send + use<> {
-        self.awaited(true, deadline)
+        self.awaited(Ask::Shutdown, deadline)
     }
 
     /// See [`Pipeline::shutdown_blocking`](super::Pipeline::shutdown_blocking).
@@ -62,12 +73,20 @@ impl Handle {
     /// # Errors
     /// The exporter's thread is stuck in a hook of the user's and did not answer.
     pub fn shutdown_blocking(&self, deadline: Duration) -> Result<Report, Error> {
-        self.blocking(true, deadline)
+        self.blocking(Ask::Shutdown, deadline)
     }
 
-    fn blocking(&self, shutdown: bool, deadline: Duration) -> Answer {
+    /// See [`Pipeline::collect_blocking`](super::Pipeline::collect_blocking).
+    ///
+    /// # Errors
+    /// The deadline passed first, or a hook or observer panicked.
+    pub fn collect_blocking(&self, deadline: Duration) -> Result<(), Error> {
+        self.blocking(Ask::Collect, deadline).map(drop)
+    }
+
+    fn blocking(&self, ask: Ask, deadline: Duration) -> Answer {
         let (answer, answered) = sync_channel(1);
-        match self.commands.try_send(Command { shutdown, deadline, answer }) {
+        match self.commands.try_send(Command { ask, deadline, answer }) {
             Ok(()) => {}
             // Shut down already: all is counted, and the counters are the answer.
             Err(TrySendError::Closed(_)) => return Ok(self.stats.report()),
@@ -88,11 +107,11 @@ impl Handle {
 
     /// The same on a thread of its own, which needs neither the caller's runtime nor its timers: the future
     /// completes in time wherever it is polled, and what it asked for happens also if it is dropped.
-    fn awaited(&self, shutdown: bool, deadline: Duration) -> impl Future<Output = Answer> + Send + use<> {
+    fn awaited(&self, ask: Ask, deadline: Duration) -> impl Future<Output = Answer> + Send + use<> {
         let (done, result) = oneshot::channel();
         let handle = self.clone();
         let spawned = std::thread::Builder::new().name("agentvitals-flush".to_owned()).spawn(move || {
-            let _ = done.send(handle.blocking(shutdown, deadline));
+            let _ = done.send(handle.blocking(ask, deadline));
         });
         let stats = Arc::clone(&self.stats);
         async move {

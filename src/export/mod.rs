@@ -35,6 +35,8 @@ use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::reader::MetricReader as _;
+use opentelemetry_sdk::metrics::{InstrumentKind, Temporality};
 use opentelemetry_sdk::trace::SpanExporter;
 use tokio::sync::mpsc;
 
@@ -52,7 +54,7 @@ use self::queue::SpanQueue;
 use self::redact::Guard;
 use self::sink::{CustomMetrics, CustomSpans, MetricSink, SpanSink};
 use self::stats::Tally;
-use self::worker::{Progress, Worker, silence, silent_runtime};
+use self::worker::{Collection, Progress, Worker, silence, silent_runtime};
 use crate::Error;
 #[cfg(feature = "otlp")]
 use crate::config::Signal;
@@ -250,6 +252,20 @@ impl Pipeline {
         self.processor.handle.flush_blocking(deadline)
     }
 
+    /// Collects the metrics, so that the observers see what has been measured up to now, without exporting them. Spans
+    /// are left alone, and an export that goes on is not waited for.
+    ///
+    /// With the temporality `delta` (or `lowmemory`) what is collected is gone from the next collection. There the
+    /// metrics are exported too, after the answer, and an export that goes on *is* waited for.
+    ///
+    /// After a shutdown nothing is collected: the observers have seen the last.
+    ///
+    /// # Errors
+    /// The deadline passed first, a hook or observer panicked, or no meter provider has the reader.
+    pub fn collect_blocking(&self, deadline: Duration) -> Result<(), Error> {
+        self.processor.handle.collect_blocking(deadline)
+    }
+
     /// Exports everything within the deadline, counts the rest as lost and ends the exporter's thread.
     /// Spans that end later are counted as lost. A second shutdown does nothing and reports the same.
     ///
@@ -289,6 +305,14 @@ fn build(
         let _inside = runtime.enter();
         sinks(config, resource, &mut parts)?
     };
+    let collection = Collection {
+        // Whoever collects a difference since the last collection has to export it.
+        is_free: metrics.is_nowhere()
+            || reader.temporality(InstrumentKind::Histogram) == Temporality::Cumulative,
+        reader,
+        before_collect: parts.before_collect,
+        observers: parts.observers,
+    };
     let guard = Guard::new(config.content, config.limits.clone(), parts.redactors, Arc::clone(&stats));
     let worker = Worker {
         queue,
@@ -298,9 +322,7 @@ fn build(
         desk,
         spans,
         metrics,
-        reader,
-        before_collect: parts.before_collect,
-        observers: parts.observers,
+        collection,
         schedule_delay: config.batch.schedule_delay,
         export_timeout: config.batch.export_timeout,
         metric_interval: config.metric_interval,

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use tokio::runtime::{Builder, Runtime};
@@ -30,9 +31,7 @@ pub(super) struct Worker {
     pub(super) enricher: Enricher,
     pub(super) spans: SpanSink,
     pub(super) metrics: MetricSink,
-    pub(super) reader: PipelineReader,
-    pub(super) before_collect: Vec<BeforeCollect>,
-    pub(super) observers: Vec<Observer>,
+    pub(super) collection: Collection,
     pub(super) schedule_delay: Duration,
     pub(super) export_timeout: Duration,
     pub(super) metric_interval: Duration,
@@ -85,6 +84,7 @@ impl Worker {
             self.stats.add_metric_export(false);
             self.progress.give_up_metrics = self.desk.stop().is_some();
             self.desk.answer(false, true);
+            self.desk.answer_collections(Err(PANICKED));
         }
     }
 
@@ -119,6 +119,7 @@ impl Worker {
     async fn drain(&mut self) {
         loop {
             self.desk.look();
+            self.collection.serve(&mut self.desk);
             if let Some(stop) = self.desk.stop() {
                 // Spans that end while others are being exported must not keep the shutdown from its end.
                 let asked_for_is_done = !self.progress.closed && stop.target <= self.queue.oldest();
@@ -126,8 +127,10 @@ impl Worker {
                     return;
                 }
             }
-            // Under a constant load there is always a next batch, and metrics must go out as well.
-            if self.progress.next_metrics.is_some_and(|at| at <= Instant::now()) {
+            // Under a constant load there is always a next batch, and metrics must go out as well. Who waits still for a
+            // collection waits for one that is exported: see `Collection::is_free`.
+            let due = self.progress.next_metrics.is_some_and(|at| at <= Instant::now());
+            if due || self.desk.wants_collection() {
                 self.collect(None).await;
             }
             let Some(chunk) = self.queue.take() else { return };
@@ -153,7 +156,7 @@ impl Worker {
                 tokio::select! {
                     biased;
                     () = &mut export => break,
-                    () = self.desk.serve() => {}
+                    () = self.desk.serve() => self.collection.serve(&mut self.desk),
                 }
             }
         }
@@ -164,26 +167,26 @@ impl Worker {
     async fn collect(&mut self, until: Option<Instant>) {
         let now = Instant::now();
         self.progress.next_metrics = Some(now + self.metric_interval);
-        if self.metrics.is_nowhere() && self.observers.is_empty() {
+        if self.metrics.is_nowhere() && self.collection.observers.is_empty() {
+            self.desk.answer_collections(Ok(()));
             return;
         }
         self.progress.collecting = true;
-        for hook in &self.before_collect {
-            hook();
-        }
-        let mut metrics = ResourceMetrics::default();
-        if let Err(error) = self.reader.collect(&mut metrics) {
-            // Without a meter provider there is nothing to collect, which is no failure of the export.
-            self.progress.collecting = false;
-            if self.reader.is_registered() {
-                self.stats.add_metric_export(false);
-                self.stats.set_last_error(format!("metrics could not be collected: {error}"));
+        let metrics = match self.collection.collect() {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                // Without a meter provider there is nothing to collect, which is no failure of the export.
+                self.progress.collecting = false;
+                let error = format!("metrics could not be collected: {error}");
+                self.desk.answer_collections(Err(&error));
+                if self.collection.reader.is_registered() {
+                    self.stats.add_metric_export(false);
+                    self.stats.set_last_error(error);
+                }
+                return;
             }
-            return;
-        }
-        for observer in &self.observers {
-            observer(&metrics);
-        }
+        };
+        self.desk.answer_collections(Ok(()));
         let end = until.map_or(now + self.metric_timeout, |until| until.min(now + self.metric_timeout));
         let (handle, limit) = limit(end, LossReason::ExportFailed);
         {
@@ -194,7 +197,7 @@ impl Worker {
                 tokio::select! {
                     biased;
                     () = &mut export => break,
-                    () = self.desk.serve() => {}
+                    () = self.desk.serve() => self.collection.serve(&mut self.desk),
                 }
             }
         }
@@ -212,6 +215,47 @@ impl Worker {
             let until = self.desk.stop().map(|stop| stop.until);
             self.collect(until).await;
         }
+    }
+}
+
+const PANICKED: &str = "a hook or observer panicked while metrics were collected";
+
+/// How metrics are collected.
+pub(super) struct Collection {
+    pub(super) reader: PipelineReader,
+    pub(super) before_collect: Vec<BeforeCollect>,
+    pub(super) observers: Vec<Observer>,
+    /// Whether a collection may go without an export. Not if it takes away what the next would have exported.
+    pub(super) is_free: bool,
+}
+
+impl Collection {
+    /// Collects metrics and shows them to the observers.
+    fn collect(&self) -> Result<ResourceMetrics, OTelSdkError> {
+        for hook in &self.before_collect {
+            hook();
+        }
+        let mut metrics = ResourceMetrics::default();
+        self.reader.collect(&mut metrics)?;
+        for observer in &self.observers {
+            observer(&metrics);
+        }
+        Ok(metrics)
+    }
+
+    /// Serves those who wait for a collection at once, also while an export goes on that may take long.
+    fn serve(&self, desk: &mut Desk) {
+        if !self.is_free || !desk.wants_collection() {
+            return;
+        }
+        // A panic must not take the batch with it that is being exported.
+        let result = match catch_unwind(AssertUnwindSafe(|| self.collect())) {
+            Ok(result) => {
+                result.map(drop).map_err(|error| format!("metrics could not be collected: {error}"))
+            }
+            Err(_) => Err(PANICKED.to_owned()),
+        };
+        desk.answer_collections(result.as_ref().copied().map_err(String::as_str));
     }
 }
 

@@ -45,9 +45,9 @@ pub(super) struct Record {
 const SHARDS: usize = 64;
 /// How many finished operations a shard keeps (of about 250 bytes). When its queue is full, the traced thread measures
 /// its own operation.
-const QUEUE: usize = 256;
-/// At how many the SDK's thread is woken.
-const WAKE_AT: usize = 64;
+const QUEUE: usize = 128;
+/// At how many the SDK's thread is woken: so few that what is written and read over and over stays in the caches.
+const WAKE_AT: usize = 16;
 
 /// What was found where a closing span was looked for.
 #[derive(Debug)]

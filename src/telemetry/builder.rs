@@ -24,6 +24,7 @@ use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelinePart
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
 use crate::sampling::HeadSampler;
+use crate::views::Views;
 use crate::{Clock, Error};
 
 /// How many operations can be going on at once by default. About 300 bytes each.
@@ -266,7 +267,7 @@ impl Builder {
     pub fn build(self) -> Result<Telemetry, Error> {
         let mut config = match self.config {
             Some(config) => config,
-            None => Config::from_env()?,
+            None => Config::read_env()?,
         };
         for change in self.changes {
             config = change(config)?;
@@ -288,7 +289,10 @@ impl Builder {
         // The pipeline has to be there before the instruments, whose operations it has measured before it collects.
         let shared: Arc<OnceLock<Weak<Shared>>> = Arc::default();
         let before_collect = measuring(&shared);
+        let views = Arc::new(Views::new(SCOPE, config.series_limit));
+        let viewed = views.clone();
         let parts = parts
+            .with_observer(Arc::new(move |metrics| viewed.observe(metrics)))
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
             .with_before_collect(before_collect);
@@ -333,6 +337,7 @@ impl Builder {
             shared: measured,
             instruments,
             ledger,
+            views,
             tracer_provider,
             meter_provider,
             _worker: worker,

@@ -32,10 +32,14 @@ use crate::export::{Pipeline, Report};
 use crate::instruments::Instruments;
 use crate::layer::{AgentLayer, Shared};
 use crate::operation::Observe as _;
-use crate::{Clock, Config, Error, names};
+use crate::views::{Performance, Views};
+use crate::{Clock, Config, Error, OperationKind, names};
 
 /// The name and version under which our spans and metrics are recorded.
 pub(crate) const SCOPE: &str = "agentvitals";
+
+/// How long somebody who asks for numbers waits for the newest.
+const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Traces and metrics in one layer: what [`Telemetry::layer`] gives.
 pub type VitalsLayer<S> = Layered<OpenTelemetryLayer<S, SdkTracer>, AgentLayer, S>;
@@ -65,6 +69,7 @@ pub struct Telemetry {
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     ledger: Arc<Ledger>,
+    views: Arc<Views>,
     tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
     _worker: Worker,
@@ -213,7 +218,7 @@ impl Telemetry {
     pub fn record(&self, measured: &Measured) {
         let mut operation = measured.operation();
         operation.ended_ns = self.clock.now_ns();
-        if operation.kind == Some(crate::OperationKind::Agent) {
+        if operation.kind == Some(OperationKind::Agent) {
             self.instruments.started(operation.agent);
         }
         self.instruments.finished(&operation);
@@ -225,6 +230,24 @@ impl Telemetry {
         self.ledger.report()
     }
 
+    /// How long the runs of an agent took since the start, and how many failed; `None` if none has ended.
+    ///
+    /// Collects first, so that every run counts that has ended by now, and reads the aggregates that are exported: what
+    /// this says and what a backend shows is the same. Works without any export. Waits at most a second or two if the
+    /// exporter's thread is busy, and then says what the last collection held. Runs that went to the overflow series
+    /// ([`Status::series_overflow`]) belong to no agent.
+    pub fn performance(&self, agent: &str) -> Option<Performance> {
+        self.performance_of(OperationKind::Agent, agent)
+    }
+
+    /// [`performance`](Self::performance) of tools, workflows, models (as requested), operations of your own; of the
+    /// other kinds by the name of the operation. MCP requests have none.
+    pub fn performance_of(&self, kind: OperationKind, name: &str) -> Option<Performance> {
+        // Without a new collection the last one is still true, only older; after a shutdown it is the final one.
+        let _ = self.pipeline.collect_blocking(COLLECT_TIMEOUT);
+        self.views.performance(kind, names::cut(name))
+    }
+
     /// Agent runs that are going on, by agent.
     pub fn active_tasks(&self) -> std::collections::BTreeMap<&'static str, i64> {
         self.settle();
@@ -232,7 +255,7 @@ impl Telemetry {
     }
 
     /// Agents and tools whose newest call failed.
-    pub fn open_failures(&self) -> Vec<(crate::OperationKind, &'static str)> {
+    pub fn open_failures(&self) -> Vec<(OperationKind, &'static str)> {
         self.settle();
         self.instruments.open_failures().into_iter().map(|(kind, name)| (kind, name.as_str())).collect()
     }
