@@ -24,6 +24,7 @@ use workload::{Inputs, SPANS_PER_TASK, task};
 
 const ROUNDS: usize = 61;
 const TASKS: usize = 1_000;
+const TASKS_PER_FLUSH: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -153,7 +154,13 @@ fn run_one(name: &str, tasks: usize) -> Result<(), Box<dyn Error>> {
         .and_then(|name| variants::by_name(name))
         .ok_or_else(|| format!("unknown variant {name:?}, expected one of {}", variants::NAMES.join(", ")))?;
     let inputs = Inputs::default();
-    tracing::dispatcher::with_default(&variant.dispatch, || (0..tasks).for_each(|i| task(&inputs, i)));
-    variant.flush();
+    // A profiler may keep the SDK's threads from running: the queues must not fill up.
+    for start in (0..tasks).step_by(TASKS_PER_FLUSH) {
+        let tasks = start..tasks.min(start + TASKS_PER_FLUSH);
+        tracing::dispatcher::with_default(&variant.dispatch, || {
+            tasks.into_iter().for_each(|i| task(&inputs, i))
+        });
+        variant.flush();
+    }
     Ok(())
 }

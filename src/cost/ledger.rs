@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{BoundCounter, Counter, Histogram, Meter};
 
-use super::{CostReport, ModelCall, Nanodollars, Price, Pricing};
+use super::{CostReport, CostRow, ModelCall, Nanodollars, Price, Pricing};
 use crate::clock::Clock;
 use crate::names::Name;
 use crate::operation::{Operation, Usage};
@@ -29,6 +29,7 @@ pub(crate) struct Ledger {
     cost: Counter<u64>,
     unpriced: Counter<u64>,
     run_cost: Histogram<f64>,
+    max_rows: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -42,10 +43,18 @@ struct RowKey {
 
 #[derive(Debug)]
 struct Books {
-    report: CostReport,
+    rows: HashMap<RowKey, Row>,
     runs: HashMap<u64, Run>,
     /// Runs that have ended, with their agent: the newest, and those before.
     ended: [Vec<(u64, Name)>; 2],
+}
+
+/// The calls of one model by one agent, with the counters bound to them.
+#[derive(Debug, Default)]
+struct Row {
+    sums: CostRow,
+    cost: Option<BoundCounter<u64>>,
+    unpriced: Option<BoundCounter<u64>>,
 }
 
 /// What a run has cost so far.
@@ -57,10 +66,15 @@ struct Run {
 }
 
 impl Ledger {
-    pub(crate) fn new(meter: &Meter, pricing: Arc<dyn Pricing>, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        meter: &Meter,
+        pricing: Arc<dyn Pricing>,
+        clock: Clock,
+        series_limit: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             books: Mutex::new(Books {
-                report: CostReport::by(REPORT_KEYS),
+                rows: HashMap::new(),
                 runs: HashMap::new(),
                 ended: [Vec::new(), Vec::new()],
             }),
@@ -81,6 +95,8 @@ impl Ledger {
                 .with_unit(unit::USD)
                 .with_description("Cost of an agent run.")
                 .build(),
+            // The row for all that are too many counts too.
+            max_rows: series_limit.saturating_sub(1).max(1),
         })
     }
 
@@ -101,14 +117,18 @@ impl Ledger {
             None if refused => Price::Known(Nanodollars::ZERO),
             None => self.price(&key, usage, operation.ended_ns),
         };
-        let attributes = attributes_of(&key);
-        match price.known() {
-            Some(cost) => self.cost.add(cost.get(), &attributes),
-            None => self.unpriced.add(1, &attributes),
-        }
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = [key.provider, key.request_model, key.response_model, key.agent].map(Name::as_str);
-        books.report.add(&row, &usage, price);
+        let full = books.rows.len() >= self.max_rows && !books.rows.contains_key(&key);
+        // One row and one series stand for all that are too many.
+        let key = if full { RowKey::default() } else { key };
+        let row = books.rows.entry(key).or_default();
+        row.sums.add(&CostRow::of_call(&usage, price));
+        let attributes =
+            || if full { vec![KeyValue::new(attr::METRIC_OVERFLOW, true)] } else { attributes_of(&key) };
+        match price.known() {
+            Some(cost) => row.cost.get_or_insert_with(|| self.cost.bind(&attributes())).add(cost.get()),
+            None => row.unpriced.get_or_insert_with(|| self.unpriced.bind(&attributes())).add(1),
+        }
         let run = operation.run;
         if run != 0 && (books.runs.len() < MAX_RUNS || books.runs.contains_key(&run)) {
             let run = books.runs.entry(run).or_default();
@@ -166,7 +186,13 @@ impl Ledger {
 
     /// What model calls have cost so far, by [`REPORT_KEYS`].
     pub(crate) fn report(&self) -> CostReport {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner).report.clone()
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = CostReport::by(REPORT_KEYS);
+        for (key, row) in &books.rows {
+            let values = [key.provider, key.request_model, key.response_model, key.agent];
+            report.add_row(values.map(|name| name.as_str().to_owned()).into(), &row.sums);
+        }
+        report
     }
 }
 

@@ -69,7 +69,7 @@ impl CostRow {
         (self.calls == 0 || self.unpriced_calls < self.calls).then(|| self.cost.usd())
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let sum = |one: &mut u64, other: u64| *one = one.saturating_add(other);
         sum(&mut self.calls, other.calls);
         sum(&mut self.unpriced_calls, other.unpriced_calls);
@@ -82,7 +82,7 @@ impl CostRow {
         self.cost += other.cost;
     }
 
-    fn of_call(usage: &Usage, price: Price) -> Self {
+    pub(super) fn of_call(usage: &Usage, price: Price) -> Self {
         Self {
             calls: 1,
             unpriced_calls: u64::from(price.known().is_none()),
@@ -137,7 +137,7 @@ impl CostReport {
         }
     }
 
-    fn add_row(&mut self, values: Vec<String>, row: &CostRow) {
+    pub(super) fn add_row(&mut self, values: Vec<String>, row: &CostRow) {
         let is_full = self.rows.len() >= Self::MAX_ROWS && !self.rows.contains_key(&values);
         let values = if is_full { vec!["(other)".to_owned(); self.keys.len()] } else { values };
         self.rows.entry(values).or_default().add(row);

@@ -316,7 +316,7 @@ impl Builder {
             .build();
         let scope = InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = meter_provider.meter_with_scope(scope);
-        let ledger = Ledger::new(&meter, pricing.clone(), clock.clone());
+        let ledger = Ledger::new(&meter, pricing.clone(), clock.clone(), config.series_limit);
         let extra = &config.metric_attributes;
         let instruments =
             Arc::new(Instruments::new(&meter, ledger.clone(), clock.clone(), extra, config.series_limit));
