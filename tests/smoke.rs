@@ -56,3 +56,18 @@ async fn plain_instrument_spans_become_genai_traces_metrics_and_cost() {
     assert_eq!(tasks.len(), 2);
     assert!(vitals.status().warnings.is_empty(), "{:?}", vitals.status());
 }
+
+/// Behaviour: P6
+#[test]
+fn what_was_not_shut_down_is_sent_when_telemetry_is_dropped() {
+    let receiver = OtlpReceiver::start().unwrap();
+    let config = agentvitals::Config::default().with_endpoint(receiver.endpoint());
+    let vitals = agentvitals::builder().config(config).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(vitals.layer());
+    tracing::subscriber::with_default(subscriber, || drop(agentvitals::tool_span!("search").entered()));
+    drop(vitals);
+    assert_eq!(receiver.spans().len(), 1);
+    let calls: u64 =
+        receiver.metric("gen_ai.execute_tool.duration").iter().filter_map(|point| point.count()).sum();
+    assert_eq!(calls, 1);
+}

@@ -366,3 +366,11 @@ impl Telemetry {
         }
     }
 }
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        // Before the providers go: without them the last metrics could not be collected. After a shutdown this does
+        // nothing; what is lost now is in nobody's report any more.
+        let _ = self.pipeline.shutdown_blocking(self.config.batch.drop_timeout);
+    }
+}
