@@ -357,3 +357,40 @@ fn opentelemetrys_own_api_finds_the_span_that_is_entered() {
     rig.run(|| agent_span!("a").in_scope(|| rig.vitals.tracer().start("inner").end()));
     assert_eq!(agentvitals::testing::tree(&rig.spans()), "invoke_agent a [internal]\n  inner [internal]\n");
 }
+
+/// Hands on the messages of agentvitals itself.
+struct OwnMessages(std::sync::mpsc::Sender<String>);
+
+impl<S: tracing::Subscriber> Layer<S> for OwnMessages {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        if event.metadata().target() == "agentvitals" {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            let _ = self.0.send(message.0);
+        }
+    }
+}
+
+/// Behaviour: P33
+#[test]
+fn a_layer_in_the_wrong_place_is_told_to_the_program_without_asking() {
+    let vitals =
+        agentvitals::builder().config(agentvitals::Config::default()).without_export().build().unwrap();
+    let other = SdkTracerProvider::default();
+    let (messages, told) = std::sync::mpsc::channel();
+    let subscriber = registry()
+        .with(tracing_opentelemetry::layer().with_tracer(other.tracer("mine")))
+        .with(vitals.agent_layer())
+        .with(OwnMessages(messages));
+    tracing::subscriber::with_default(subscriber, || {
+        drop(agentvitals::tool_span!("search").entered());
+        let message = told.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert!(message.contains("add it before"), "{message}");
+    });
+}

@@ -78,5 +78,18 @@ impl Shared {
     pub(super) fn judge_otel_order(&self, id: &Id) {
         let order = if self.otel_context(id).is_some() { RIGHT } else { WRONG };
         self.otel.order.store(order, Ordering::Relaxed);
+        if order == WRONG
+            && let Some(worker) = self.worker.get()
+        {
+            // It tells the program.
+            worker.unpark();
+        }
+    }
+
+    /// Calls `f` with the subscriber of this layer as the current one.
+    pub(crate) fn in_its_subscriber(&self, f: impl FnOnce()) {
+        if let Some(dispatch) = self.dispatch() {
+            tracing::dispatcher::with_default(&dispatch, f);
+        }
     }
 }

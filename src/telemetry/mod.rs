@@ -77,6 +77,10 @@ pub struct Telemetry {
     pipeline: Pipeline,
 }
 
+/// Said in [`Status::warnings`] and, once, in the program's log.
+const BEHIND_OTEL_LAYER: &str = "agent_layer() was added after the OpenTelemetry layer, so errors that it sees do not reach the \
+                                 spans: add it before";
+
 /// The thread that measures finished operations.
 #[derive(Debug)]
 struct Worker {
@@ -92,9 +96,16 @@ impl Worker {
             .name("agentvitals-measure".into())
             .spawn(move || {
                 warm_up();
+                let mut warned = false;
                 while !stopped.load(std::sync::atomic::Ordering::Acquire) {
                     std::thread::park();
                     measured.settle();
+                    if !warned && measured.is_behind_otel_layer() {
+                        warned = true;
+                        measured.in_its_subscriber(
+                            || tracing::warn!(target: "agentvitals", "{BEHIND_OTEL_LAYER}"),
+                        );
+                    }
                 }
             })
             .map_err(|error| Error::install(format!("cannot start the measuring thread: {error}")))?;
@@ -272,11 +283,7 @@ impl Telemetry {
             );
         }
         if self.shared.is_behind_otel_layer() {
-            warnings.push(
-                "agent_layer() was added after the OpenTelemetry layer, so errors that it sees do not reach the spans: \
-                 add it before"
-                    .into(),
-            );
+            warnings.push(BEHIND_OTEL_LAYER.into());
         }
         Status {
             attached,
