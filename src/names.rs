@@ -26,7 +26,7 @@ pub struct Name(u32);
 impl Name {
     /// No name was given.
     pub const NONE: Self = Self(0);
-    /// The name that stands for all names beyond [`MAX_NAMES`].
+    /// The name that stands for all names that are too many for the process.
     pub const OTHER: Self = Self(1);
 
     /// The number of `text`; the empty text is [`Name::NONE`].

@@ -127,7 +127,7 @@ impl SpanFigures {
                 self.cost += cost;
             }
             // What was refused is not billed; of an answer that told no usage it is not known.
-            None if span.is_error() && input.is_none() && output.is_none() => {}
+            None if error.is_some() && input.is_none() && output.is_none() => {}
             None => {
                 model.unpriced += 1;
                 self.unpriced += 1;

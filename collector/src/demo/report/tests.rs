@@ -81,7 +81,7 @@ fn series() -> Vec<Series> {
         one(metric::TOKEN_USAGE, &[(attr::TOKEN_TYPE, json!("input"))], Some(2), Some(107.0)),
         one(metric::TOKEN_USAGE, &[(attr::TOKEN_TYPE, json!("output"))], Some(2), Some(13.0)),
         one(metric::COST, &[], None, Some(250_000.0)),
-        one(metric::COST_UNPRICED, &[], None, Some(2.0)),
+        one(metric::COST_UNPRICED, &[], None, Some(1.0)),
     ]
 }
 
