@@ -4,7 +4,7 @@
 //! clock is made, connects the two. A step of the system's wall clock therefore never bends a duration.
 //!
 //! The counter is read through quanta, which uses the processor's time stamp counter where it is invariant and the
-//! operating system's clock elsewhere: two readings a span are a measurable part of the budget.
+//! operating system's clock elsewhere: the layer reads it twice a span.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -162,7 +162,8 @@ impl UnknownReason {
 
 /// Gives prices. Implement it to ask a price list of your own.
 ///
-/// It is asked on threads of the SDK, some time after the call; [`Self::warm_up`] is the place to load what is needed.
+/// It is asked some time after the call on threads of the SDK, and on the traced thread only when these cannot keep up, so
+/// it must not block; [`Self::warm_up`] is the place to load what is needed.
 pub trait Pricing: Debug + Send + Sync {
     /// What this call costs.
     fn price(&self, call: &ModelCall<'_>) -> Price;
