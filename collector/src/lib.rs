@@ -1,8 +1,16 @@
-//! The zero-setup counterpart of the agentvitals SDK: the commands of the `agentvitals` binary, as a library so
-//! that tests can drive them.
+//! The zero-setup counterpart of the agentvitals SDK: receives OTLP, keeps it, answers questions about it; and the
+//! commands of the `agentvitals` binary, as a library so that tests can drive them.
 
+pub mod api;
 pub mod cli;
+mod clock;
 pub mod demo;
 mod error;
+pub mod ingest;
+pub mod load;
+pub mod otlp;
+pub mod query;
+pub mod store;
+pub mod value;
 
 pub use error::Error;

@@ -1,0 +1,1 @@
+//! The HTTP API under `/api/v1`, health, and the metrics of the collector itself.

@@ -1,0 +1,8 @@
+//! Questions to the spans: the language, the plan, and the answers. It knows the store only as an [`Engine`].
+
+pub mod engine;
+pub mod exec;
+pub mod request;
+pub mod traceql;
+
+pub use engine::{Columns, Control, Engine, Must, Order, Part, QueryError, Scan, SpanColumn, TimeRange};

@@ -1,0 +1,1 @@
+//! TraceQL: its grammar, its types, and what a span filter means.
