@@ -34,9 +34,9 @@ pub enum Value {
     /// Bytes.
     Bytes(Vec<u8>),
     /// Values in order.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// Values by key, in order.
-    Map(Vec<(String, Value)>),
+    Map(Vec<(String, Self)>),
 }
 
 impl Value {

@@ -56,7 +56,7 @@ impl TimeRange {
 #[non_exhaustive]
 pub enum Must {
     /// One of these.
-    AnyOf(Vec<Must>),
+    AnyOf(Vec<Self>),
     /// The trace with this id.
     Trace([u8; 16]),
     /// The span with this id.
