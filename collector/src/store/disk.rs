@@ -251,3 +251,94 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        let error = DataDir::open(path).unwrap_err();
+        assert!(error.is_input());
+        error.to_string()
+    }
+
+    /// Feature: A8
+    #[test]
+    fn a_directory_is_one_processs_alone() {
+        let root = tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let dir = DataDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let told = refused(&path);
+        assert!(
+            told.contains(&format!("/a/b is in use by another process (process {})", std::process::id())),
+            "{told}"
+        );
+        drop(dir);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn versions_that_are_not_known_are_refused_by_name() {
+        let root = tempdir().unwrap();
+        drop(DataDir::open(root.path()).unwrap());
+        let version = root.path().join(VERSION);
+        assert_eq!(fs::read_to_string(&version).unwrap(), "1\n");
+        fs::write(&version, "9\n").unwrap();
+        let told = refused(root.path());
+        assert!(told.contains("has format version 9, and this program knows versions up to 1"), "{told}");
+        for wrong in ["", "0", "one", "-1"] {
+            fs::write(&version, wrong).unwrap();
+            refused(root.path());
+        }
+    }
+
+    #[test]
+    fn a_directory_of_somebody_elses_is_left_alone() {
+        let root = tempdir().unwrap();
+        fs::write(root.path().join("thesis.tmp"), "x").unwrap();
+        let told = refused(root.path());
+        assert!(told.contains("it holds thesis.tmp"), "{told}");
+        assert!(root.path().join("thesis.tmp").exists());
+        let file = root.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(refused(&file).contains("/file: "));
+    }
+
+    #[test]
+    fn unfinished_files_go_and_others_stay() {
+        let root = tempdir().unwrap();
+        drop(DataDir::open(root.path()).unwrap());
+        let below = root.path().join("spans");
+        fs::create_dir(&below).unwrap();
+        for name in ["one.parquet", "two.parquet.tmp"] {
+            fs::write(below.join(name), [1; 9000]).unwrap();
+        }
+        let dir = DataDir::open(root.path()).unwrap();
+        assert!(below.join("one.parquet").exists());
+        assert!(!below.join("two.parquet.tmp").exists());
+        assert!((9000..100_000).contains(&dir.used_bytes().unwrap()));
+        assert!(dir.free_space().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        let root = tempdir().unwrap();
+        let path = root.path().join("state.json");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!temporary(&path).exists());
+        fs::create_dir(temporary(&path)).unwrap();
+        let error = write_atomically(&path, b"newer").unwrap_err();
+        assert!(error.to_string().contains("state.json.tmp: "), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -24,7 +24,7 @@ const RESERVE: u64 = 16 << 20;
 pub(crate) struct Log {
     dir: PathBuf,
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     header: Header,
     /// The number of the next record.
     next: u64,
