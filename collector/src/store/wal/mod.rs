@@ -3,10 +3,13 @@
 //! A log is a row of files, `<generation>.wal`. Only the newest is written, and never by a second process: after a
 //! restart a new generation is begun. `docs/format.md` has the bytes.
 
+mod committer;
 mod format;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod committer_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+pub(crate) use committer::{Committed, Committer, Event, Figures, Rejected};
 pub(crate) use format::MAX_PAYLOAD;
 pub(crate) use reader::read;
 pub(crate) use writer::Log;
