@@ -1,6 +1,15 @@
 //! Keeps what was acknowledged: a write-ahead log, a buffer in memory, Parquet segments, an index of every attribute.
 
-#[allow(dead_code, reason = "the engine is to use it")]
 pub(crate) mod disk;
-#[allow(dead_code, unused_imports, reason = "the engine is to use it")]
+mod engine;
+mod ingest;
+mod open;
+mod recent;
+mod segment;
+mod spans;
+mod state;
+#[allow(dead_code, unused_imports, reason = "the figures of the log are to be shown")]
 pub(crate) mod wal;
+
+pub use ingest::Store;
+pub use open::{Figures, Options};

@@ -1,0 +1,422 @@
+//! Rows as columns: which attributes get a column of their own, and the Arrow batch.
+
+use std::sync::Arc;
+
+use arrow_array::builder::FixedSizeBinaryBuilder;
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampNanosecondArray, UInt32Array,
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use hashbrown::HashMap;
+
+use super::chunk::{Cell, Chunk, NONE, Pool, Row};
+use crate::query::{Columns, SpanColumn};
+use crate::value::{write_double, write_int, write_string};
+
+/// Attributes with a column of their own, at most.
+const MAX_COLUMNS: usize = 96;
+
+/// Where a row is: its chunk, and its place there.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct At {
+    pub(in crate::store) chunk: u32,
+    pub(in crate::store) row: u32,
+}
+
+/// A batch, and what is not in its types.
+#[derive(Debug)]
+pub(in crate::store) struct Assembled {
+    pub(in crate::store) batch: RecordBatch,
+    /// Keys of the columns `a:<key>` that the column `attributes` never holds.
+    pub(in crate::store) pure: Vec<String>,
+}
+
+/// The rows of chunks as a batch, in the order given.
+pub(in crate::store) fn assemble(chunks: &[&Chunk], rows: &[At], columns: &Columns) -> Result<Assembled, ArrowError> {
+    let texts = Texts::of(chunks);
+    let source = Source { chunks, rows, texts: &texts };
+    let mut made = Made::default();
+    source.fixed(columns, &mut made)?;
+    let plan = source.plan(columns);
+    if !plan.keys.is_empty() || plan.residual {
+        source.attributes(&plan, &mut made);
+    }
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let schema = Arc::new(Schema::new(made.fields));
+    let batch = RecordBatch::try_new_with_options(schema, made.arrays, &options)?;
+    Ok(Assembled { batch, pure: plan.pure() })
+}
+
+#[derive(Default)]
+struct Made {
+    fields: Vec<Field>,
+    arrays: Vec<ArrayRef>,
+}
+
+impl Made {
+    fn add(&mut self, name: &str, nullable: bool, array: ArrayRef) {
+        self.fields.push(Field::new(name, array.data_type().clone(), nullable));
+        self.arrays.push(array);
+    }
+}
+
+/// The texts of several chunks under one number each.
+struct Texts<'a> {
+    of: Vec<&'a str>,
+    /// By chunk and number there; empty when there is one chunk, whose numbers are used as they are.
+    numbers: Vec<Vec<u32>>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(chunks: &[&'a Chunk]) -> Self {
+        let all = |pool: &'a Pool| (0..pool.len()).map(move |number| pool.get(u32::try_from(number).unwrap_or(NONE)));
+        if let [one] = chunks {
+            return Self { of: all(&one.pool).collect(), numbers: Vec::new() };
+        }
+        let mut seen: HashMap<&'a str, u32> = HashMap::new();
+        let mut of = Vec::new();
+        let numbers = chunks
+            .iter()
+            .map(|chunk| {
+                let number = |text: &'a str| {
+                    *seen.entry(text).or_insert_with(|| {
+                        of.push(text);
+                        u32::try_from(of.len() - 1).unwrap_or(NONE)
+                    })
+                };
+                all(&chunk.pool).map(number).collect()
+            })
+            .collect();
+        Self { of, numbers }
+    }
+
+    fn number(&self, chunk: u32, number: u32) -> u32 {
+        if number == NONE {
+            return NONE;
+        }
+        self.numbers.get(chunk as usize).map_or(number, |numbers| numbers[number as usize])
+    }
+}
+
+/// What kind of column an attribute has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Int,
+    Double,
+    Bool,
+}
+
+/// Which attributes get a column, by the number of the key.
+struct Plan<'a> {
+    keys: Vec<(u32, &'a str, Kind, bool)>,
+    residual: bool,
+    /// Whether keys without a column go to the residual; when only some keys are asked for, the others do not.
+    others: bool,
+    wanted: Option<Vec<u32>>,
+}
+
+impl Plan<'_> {
+    fn pure(&self) -> Vec<String> {
+        self.keys.iter().filter(|key| key.3).map(|key| key.1.to_owned()).collect()
+    }
+}
+
+struct Source<'a> {
+    chunks: &'a [&'a Chunk],
+    rows: &'a [At],
+    texts: &'a Texts<'a>,
+}
+
+impl<'a> Source<'a> {
+    fn rows(&self) -> impl Iterator<Item = (u32, &'a Chunk, &'a Row)> + '_ {
+        self.rows.iter().map(|at| {
+            let chunk = self.chunks[at.chunk as usize];
+            (at.chunk, chunk, &chunk.rows[at.row as usize])
+        })
+    }
+
+    fn dictionary(&self, of: impl Fn(&Row) -> u32) -> ArrayRef {
+        let numbers: Vec<u32> = self.rows().map(|(chunk, _, row)| self.texts.number(chunk, of(row))).collect();
+        dictionary(&numbers, &self.texts.of).0
+    }
+
+    fn plain(&self, of: impl Fn(&Row) -> u32) -> ArrayRef {
+        let text = |(_, chunk, row): (u32, &'a Chunk, &'a Row)| {
+            let number = of(row);
+            (number != NONE).then(|| chunk.pool.get(number))
+        };
+        Arc::new(self.rows().map(text).collect::<StringArray>())
+    }
+
+    fn fixed(&self, columns: &Columns, made: &mut Made) -> Result<(), ArrowError> {
+        let wanted = |name: &str| match columns {
+            Columns::All => true,
+            Columns::Some(columns) => columns.iter().any(|column| matches!(column, SpanColumn::Fixed(n) if *n == name)),
+        };
+        let rows = || self.rows().map(|(_, _, row)| row);
+        if wanted("trace_id") {
+            made.add("trace_id", false, ids(rows().map(|row| Some(row.trace_id)), self.rows.len())?);
+        }
+        if wanted("span_id") {
+            made.add("span_id", false, ids(rows().map(|row| Some(row.span_id)), self.rows.len())?);
+        }
+        if wanted("parent_span_id") {
+            let parents = rows().map(|row| (row.parent != [0; 8]).then_some(row.parent));
+            made.add("parent_span_id", true, ids(parents, self.rows.len())?);
+        }
+        if wanted("service") {
+            made.add("service", false, self.dictionary(|row| row.service));
+        }
+        if wanted("name") {
+            made.add("name", false, self.dictionary(|row| row.name));
+        }
+        if wanted("kind") {
+            made.add("kind", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.kind))));
+        }
+        if wanted("start") {
+            let start = TimestampNanosecondArray::from_iter_values(rows().map(|row| row.start));
+            made.add("start", false, Arc::new(start));
+        }
+        if wanted("duration_ns") {
+            made.add("duration_ns", false, Arc::new(Int64Array::from_iter_values(rows().map(|row| row.duration))));
+        }
+        if wanted("status") {
+            made.add("status", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.status))));
+        }
+        if wanted("status_message") {
+            made.add("status_message", true, self.dictionary(|row| row.message));
+        }
+        if wanted("trace_state") {
+            made.add("trace_state", true, self.dictionary(|row| row.trace_state));
+        }
+        if wanted("flags") {
+            made.add("flags", false, Arc::new(UInt32Array::from_iter_values(rows().map(|row| row.flags))));
+        }
+        for (index, name) in ["dropped_attributes", "dropped_events", "dropped_links"].into_iter().enumerate() {
+            if wanted(name) {
+                let counts = UInt32Array::from_iter_values(rows().map(|row| row.dropped[index]));
+                made.add(name, false, Arc::new(counts));
+            }
+        }
+        if wanted("resource") {
+            made.add("resource", false, self.dictionary(|row| row.resource));
+        }
+        if wanted("scope") {
+            made.add("scope", false, self.dictionary(|row| row.scope));
+        }
+        if wanted("events") {
+            made.add("events", true, self.plain(|row| row.events));
+        }
+        if wanted("links") {
+            made.add("links", true, self.plain(|row| row.links));
+        }
+        Ok(())
+    }
+
+    /// How often each key has each kind of value, and so which keys get a column.
+    fn plan(&self, columns: &Columns) -> Plan<'a> {
+        let wanted: Option<Vec<&str>> = match columns {
+            Columns::All => None,
+            Columns::Some(columns) if columns.contains(&SpanColumn::Attributes) => None,
+            Columns::Some(columns) => Some(
+                columns
+                    .iter()
+                    .filter_map(|column| match column {
+                        SpanColumn::Attribute(key) => Some(key.as_str()),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+        };
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return Plan { keys: Vec::new(), residual: false, others: false, wanted: Some(Vec::new()) };
+        }
+        let mut counts: HashMap<u32, [u32; 5]> = HashMap::new();
+        for (at, chunk, row) in self.rows() {
+            for attribute in chunk.attributes(row) {
+                let kind = match attribute.cell {
+                    Cell::Text(_) => 0,
+                    Cell::Int(_) => 1,
+                    Cell::Double(_) => 2,
+                    Cell::Bool(_) => 3,
+                    Cell::Json(_) => 4,
+                };
+                counts.entry(self.texts.number(at, attribute.key)).or_default()[kind] += 1;
+            }
+        }
+        let is_wanted = |key: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(&key));
+        counts.retain(|&key, _| is_wanted(self.texts.of[key as usize]));
+        let least = u32::try_from(self.rows.len() / 100).unwrap_or(NONE).max(1);
+        let mut keys: Vec<(u32, u32, &'a str, Kind, bool)> = counts
+            .iter()
+            .filter_map(|(&key, kinds)| {
+                let (kind, &most) = kinds[..4].iter().enumerate().max_by_key(|(_, count)| **count)?;
+                let kind = [Kind::Text, Kind::Int, Kind::Double, Kind::Bool][kind];
+                let pure = kinds.iter().sum::<u32>() == most;
+                (most >= least).then(|| (most, key, self.texts.of[key as usize], kind, pure))
+            })
+            .collect();
+        keys.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.2.cmp(b.2)));
+        keys.truncate(MAX_COLUMNS);
+        let residual = counts.len() > keys.len() || keys.iter().any(|key| !key.4);
+        keys.sort_unstable_by_key(|key| key.2);
+        let mut wanted = wanted.map(|_| counts.keys().copied().collect::<Vec<u32>>());
+        if let Some(wanted) = &mut wanted {
+            wanted.sort_unstable();
+        }
+        let keys = keys.into_iter().map(|(_, key, text, kind, pure)| (key, text, kind, pure)).collect();
+        Plan { keys, residual, others: wanted.is_none(), wanted }
+    }
+
+    fn attributes(&self, plan: &Plan<'_>, made: &mut Made) {
+        let mut places = vec![NONE; self.texts.of.len()];
+        let mut columns: Vec<Column> = Vec::with_capacity(plan.keys.len());
+        for (place, &(key, _, kind, _)) in plan.keys.iter().enumerate() {
+            places[key as usize] = u32::try_from(place).unwrap_or(NONE);
+            columns.push(Column::new(kind, self.rows.len()));
+        }
+        let (mut residual, mut ends, mut valid) = (String::new(), vec![0_i32], Vec::new());
+        let keep = |key: u32| {
+            plan.others || plan.wanted.as_ref().is_some_and(|wanted| wanted.binary_search(&key).is_ok())
+        };
+        for (index, (at, chunk, row)) in self.rows().enumerate() {
+            let before = residual.len();
+            for attribute in chunk.attributes(row) {
+                let key = self.texts.number(at, attribute.key);
+                let place = places[key as usize];
+                let placed = place != NONE
+                    && columns[place as usize].put(index, attribute.cell, |number| self.texts.number(at, number));
+                if !placed && plan.residual && keep(key) {
+                    residual.push(if residual.len() == before { '{' } else { ',' });
+                    write_string(self.texts.of[key as usize], &mut residual);
+                    residual.push(':');
+                    write_cell(attribute.cell, &chunk.pool, &mut residual);
+                }
+            }
+            if plan.residual {
+                let some = residual.len() > before;
+                if some {
+                    residual.push('}');
+                }
+                valid.push(some);
+                ends.push(i32::try_from(residual.len()).unwrap_or(i32::MAX));
+            }
+        }
+        for (column, &(_, name, ..)) in columns.into_iter().zip(&plan.keys) {
+            made.add(&format!("a:{name}"), true, column.finish(&self.texts.of));
+        }
+        if plan.residual {
+            let offsets = arrow_buffer::OffsetBuffer::new(ends.into());
+            let nulls = arrow_buffer::NullBuffer::from(valid);
+            made.add("attributes", true, Arc::new(StringArray::new(offsets, residual.into_bytes().into(), Some(nulls))));
+        }
+    }
+}
+
+fn write_cell(cell: Cell, pool: &Pool, out: &mut String) {
+    match cell {
+        Cell::Text(number) => write_string(pool.get(number), out),
+        Cell::Int(value) => write_int(value, out),
+        Cell::Double(value) => write_double(value, out),
+        Cell::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+        Cell::Json(number) => out.push_str(pool.get(number)),
+    }
+}
+
+fn ids<const N: usize>(ids: impl Iterator<Item = Option<[u8; N]>>, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, i32::try_from(N).unwrap_or(0));
+    for id in ids {
+        match id {
+            Some(id) => builder.append_value(id)?,
+            None => builder.append_null(),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Numbers of texts as an array, with how many of its values are different.
+fn dictionary(numbers: &[u32], texts: &[&str]) -> (ArrayRef, usize) {
+    let (keys, values) = codes(numbers, texts);
+    let distinct = values.len();
+    // The keys were made for these values, so nothing can be out of bounds.
+    let array = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(values));
+    (array.map_or_else(|_| arrow_array::new_empty_array(&dictionary_type()), |array| Arc::new(array) as ArrayRef), distinct)
+}
+
+fn dictionary_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+fn codes(numbers: &[u32], texts: &[&str]) -> (Int32Array, StringArray) {
+    let mut codes: HashMap<u32, i32> = HashMap::new();
+    let mut values: Vec<&str> = Vec::new();
+    let mut last = (NONE, 0);
+    let keys = numbers
+        .iter()
+        .map(|&number| {
+            if number == NONE {
+                return None;
+            }
+            if number != last.0 {
+                let code = *codes.entry(number).or_insert_with(|| {
+                    values.push(texts[number as usize]);
+                    i32::try_from(values.len() - 1).unwrap_or(i32::MAX)
+                });
+                last = (number, code);
+            }
+            Some(last.1)
+        })
+        .collect();
+    (keys, StringArray::from(values))
+}
+
+/// The column of one attribute while it is filled.
+enum Column {
+    Text(Vec<u32>),
+    Int(Vec<Option<i64>>),
+    Double(Vec<Option<f64>>),
+    Bool(Vec<Option<bool>>),
+}
+
+impl Column {
+    fn new(kind: Kind, rows: usize) -> Self {
+        match kind {
+            Kind::Text => Self::Text(vec![NONE; rows]),
+            Kind::Int => Self::Int(vec![None; rows]),
+            Kind::Double => Self::Double(vec![None; rows]),
+            Kind::Bool => Self::Bool(vec![None; rows]),
+        }
+    }
+
+    /// Puts a value into a row; false if it is of another kind.
+    fn put(&mut self, row: usize, cell: Cell, number: impl Fn(u32) -> u32) -> bool {
+        match (self, cell) {
+            (Self::Text(column), Cell::Text(value)) => column[row] = number(value),
+            (Self::Int(column), Cell::Int(value)) => column[row] = Some(value),
+            (Self::Double(column), Cell::Double(value)) => column[row] = Some(value),
+            (Self::Bool(column), Cell::Bool(value)) => column[row] = Some(value),
+            _ => return false,
+        }
+        true
+    }
+
+    fn finish(self, texts: &[&str]) -> ArrayRef {
+        match self {
+            Self::Text(numbers) => {
+                let (array, distinct) = dictionary(&numbers, texts);
+                // Of values that hardly repeat, a dictionary is one more copy.
+                if distinct > 64 && distinct * 2 > array.len() - array.null_count() {
+                    let plain = numbers.iter().map(|&n| (n != NONE).then(|| texts[n as usize]));
+                    return Arc::new(plain.collect::<StringArray>());
+                }
+                array
+            }
+            Self::Int(values) => Arc::new(Int64Array::from(values)),
+            Self::Double(values) => Arc::new(Float64Array::from(values)),
+            Self::Bool(values) => Arc::new(BooleanArray::from(values)),
+        }
+    }
+}

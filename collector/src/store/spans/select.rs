@@ -1,0 +1,108 @@
+//! Which rows of a chunk fulfil the conditions of a scan: exactly, as far as a chunk can tell cheaply.
+
+use super::chunk::{Cell, Chunk, NONE, Row};
+use crate::query::{Must, TimeRange};
+use crate::value::Value;
+
+/// A condition with its texts as numbers of the chunk.
+enum Test {
+    Any(Vec<Self>),
+    Never,
+    /// What is left to whoever asked.
+    Always,
+    Trace([u8; 16]),
+    Span([u8; 8]),
+    Root,
+    Service(u32),
+    Name(u32),
+    Kind(i8),
+    Status(i8),
+    Attribute(u32, Cell),
+    /// The attribute is there with a value that has to be looked into.
+    Other(u32),
+    AtLeast(i64),
+    AtMost(i64),
+    Events,
+    Links,
+}
+
+/// The places of the rows that may match, in no order.
+pub(in crate::store) fn select(chunk: &Chunk, time: TimeRange, must: &[Must]) -> Vec<u32> {
+    let tests: Vec<Test> = must.iter().map(|must| Test::of(must, chunk)).collect();
+    if tests.iter().any(|test| matches!(test, Test::Never)) {
+        return Vec::new();
+    }
+    let places = chunk.rows.iter().enumerate();
+    places
+        .filter(|(_, row)| time.contains(row.start) && tests.iter().all(|test| test.holds(chunk, row)))
+        .filter_map(|(place, _)| u32::try_from(place).ok())
+        .collect()
+}
+
+impl Test {
+    fn of(must: &Must, chunk: &Chunk) -> Self {
+        let text = |text: &str, test: fn(u32) -> Self| chunk.pool.find(text).map_or(Self::Never, test);
+        match must {
+            Must::AnyOf(any) => {
+                let mut tests: Vec<Self> = any.iter().map(|must| Self::of(must, chunk)).collect();
+                tests.retain(|test| !matches!(test, Self::Never));
+                if tests.is_empty() { Self::Never } else { Self::Any(tests) }
+            }
+            Must::Trace(id) => Self::Trace(*id),
+            Must::Span(id) => Self::Span(*id),
+            Must::Root => Self::Root,
+            Must::Service(service) => text(service, Self::Service),
+            Must::Name(name) => text(name, Self::Name),
+            Must::Kind(kind) => Self::Kind(*kind),
+            Must::Status(status) => Self::Status(*status),
+            Must::DurationAtLeast(duration) => Self::AtLeast(*duration),
+            Must::DurationAtMost(duration) => Self::AtMost(*duration),
+            Must::Attribute(key, value) => {
+                let Some(key) = chunk.pool.find(key) else { return Self::Never };
+                let cell = match value {
+                    Value::String(text) => chunk.pool.find(text).map(Cell::Text),
+                    Value::Int(value) => Some(Cell::Int(*value)),
+                    Value::Double(value) => Some(Cell::Double(*value)),
+                    Value::Bool(value) => Some(Cell::Bool(*value)),
+                    _ => None,
+                };
+                // The text may still be an element of an array.
+                cell.map_or(Self::Other(key), |cell| Self::Attribute(key, cell))
+            }
+            Must::Event(..) | Must::EventName(_) => Self::Events,
+            Must::Link(..) | Must::LinkTrace(_) => Self::Links,
+            Must::Resource(..) | Must::Scope(..) => Self::Always,
+        }
+    }
+
+    fn holds(&self, chunk: &Chunk, row: &Row) -> bool {
+        match self {
+            Self::Any(tests) => tests.iter().any(|test| test.holds(chunk, row)),
+            Self::Never => false,
+            Self::Always => true,
+            Self::Trace(id) => row.trace_id == *id,
+            Self::Span(id) => row.span_id == *id,
+            Self::Root => row.parent == [0; 8],
+            Self::Service(service) => row.service == *service,
+            Self::Name(name) => row.name == *name,
+            Self::Kind(kind) => row.kind == *kind,
+            Self::Status(status) => row.status == *status,
+            Self::AtLeast(duration) => row.duration >= *duration,
+            Self::AtMost(duration) => row.duration <= *duration,
+            Self::Attribute(key, wanted) => chunk.cell(row, *key).is_some_and(|cell| same(cell, *wanted)),
+            Self::Other(key) => matches!(chunk.cell(row, *key), Some(Cell::Json(_))),
+            Self::Events => row.events != NONE,
+            Self::Links => row.links != NONE,
+        }
+    }
+}
+
+/// Numbers are compared across their types, as the language does; what is in an array is left to whoever asked.
+#[expect(clippy::cast_precision_loss, reason = "numbers are compared as the language compares them")]
+fn same(cell: Cell, wanted: Cell) -> bool {
+    match (cell, wanted) {
+        (Cell::Json(_), _) => true,
+        (Cell::Int(a), Cell::Double(b)) | (Cell::Double(b), Cell::Int(a)) => (a as f64).total_cmp(&b).is_eq(),
+        (a, b) => a == b,
+    }
+}
