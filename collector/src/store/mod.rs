@@ -8,6 +8,8 @@ mod recent;
 mod segment;
 mod spans;
 mod state;
+#[cfg(test)]
+mod tests;
 #[allow(dead_code, unused_imports, reason = "the figures of the log are to be shown")]
 pub(crate) mod wal;
 

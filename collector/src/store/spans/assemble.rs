@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampNanosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use hashbrown::HashMap;
@@ -34,7 +34,11 @@ pub(in crate::store) struct Assembled {
 }
 
 /// The rows of chunks as a batch, in the order given.
-pub(in crate::store) fn assemble(chunks: &[&Chunk], rows: &[At], columns: &Columns) -> Result<Assembled, ArrowError> {
+pub(in crate::store) fn assemble(
+    chunks: &[&Chunk],
+    rows: &[At],
+    columns: &Columns,
+) -> Result<Assembled, ArrowError> {
     let texts = Texts::of(chunks);
     let source = Source { chunks, rows, texts: &texts };
     let mut made = Made::default();
@@ -71,7 +75,9 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn of(chunks: &[&'a Chunk]) -> Self {
-        let all = |pool: &'a Pool| (0..pool.len()).map(move |number| pool.get(u32::try_from(number).unwrap_or(NONE)));
+        let all = |pool: &'a Pool| {
+            (0..pool.len()).map(move |number| pool.get(u32::try_from(number).unwrap_or(NONE)))
+        };
         if let [one] = chunks {
             return Self { of: all(&one.pool).collect(), numbers: Vec::new() };
         }
@@ -139,7 +145,8 @@ impl<'a> Source<'a> {
     }
 
     fn dictionary(&self, of: impl Fn(&Row) -> u32) -> ArrayRef {
-        let numbers: Vec<u32> = self.rows().map(|(chunk, _, row)| self.texts.number(chunk, of(row))).collect();
+        let numbers: Vec<u32> =
+            self.rows().map(|(chunk, _, row)| self.texts.number(chunk, of(row))).collect();
         dictionary(&numbers, &self.texts.of).0
     }
 
@@ -154,7 +161,9 @@ impl<'a> Source<'a> {
     fn fixed(&self, columns: &Columns, made: &mut Made) -> Result<(), ArrowError> {
         let wanted = |name: &str| match columns {
             Columns::All => true,
-            Columns::Some(columns) => columns.iter().any(|column| matches!(column, SpanColumn::Fixed(n) if *n == name)),
+            Columns::Some(columns) => {
+                columns.iter().any(|column| matches!(column, SpanColumn::Fixed(n) if *n == name))
+            }
         };
         let rows = || self.rows().map(|(_, _, row)| row);
         if wanted("trace_id") {
@@ -181,7 +190,11 @@ impl<'a> Source<'a> {
             made.add("start", false, Arc::new(start));
         }
         if wanted("duration_ns") {
-            made.add("duration_ns", false, Arc::new(Int64Array::from_iter_values(rows().map(|row| row.duration))));
+            made.add(
+                "duration_ns",
+                false,
+                Arc::new(Int64Array::from_iter_values(rows().map(|row| row.duration))),
+            );
         }
         if wanted("status") {
             made.add("status", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.status))));
@@ -195,7 +208,8 @@ impl<'a> Source<'a> {
         if wanted("flags") {
             made.add("flags", false, Arc::new(UInt32Array::from_iter_values(rows().map(|row| row.flags))));
         }
-        for (index, name) in ["dropped_attributes", "dropped_events", "dropped_links"].into_iter().enumerate() {
+        for (index, name) in ["dropped_attributes", "dropped_events", "dropped_links"].into_iter().enumerate()
+        {
             if wanted(name) {
                 let counts = UInt32Array::from_iter_values(rows().map(|row| row.dropped[index]));
                 made.add(name, false, Arc::new(counts));
@@ -288,7 +302,8 @@ impl<'a> Source<'a> {
                 let key = self.texts.number(at, attribute.key);
                 let place = places[key as usize];
                 let placed = place != NONE
-                    && columns[place as usize].put(index, attribute.cell, |number| self.texts.number(at, number));
+                    && columns[place as usize]
+                        .put(index, attribute.cell, |number| self.texts.number(at, number));
                 if !placed && plan.residual && keep(key) {
                     residual.push(if residual.len() == before { '{' } else { ',' });
                     write_string(self.texts.of[key as usize], &mut residual);
@@ -311,7 +326,11 @@ impl<'a> Source<'a> {
         if plan.residual {
             let offsets = arrow_buffer::OffsetBuffer::new(ends.into());
             let nulls = arrow_buffer::NullBuffer::from(valid);
-            made.add("attributes", true, Arc::new(StringArray::new(offsets, residual.into_bytes().into(), Some(nulls))));
+            made.add(
+                "attributes",
+                true,
+                Arc::new(StringArray::new(offsets, residual.into_bytes().into(), Some(nulls))),
+            );
         }
     }
 }
@@ -326,7 +345,10 @@ fn write_cell(cell: Cell, pool: &Pool, out: &mut String) {
     }
 }
 
-fn ids<const N: usize>(ids: impl Iterator<Item = Option<[u8; N]>>, rows: usize) -> Result<ArrayRef, ArrowError> {
+fn ids<const N: usize>(
+    ids: impl Iterator<Item = Option<[u8; N]>>,
+    rows: usize,
+) -> Result<ArrayRef, ArrowError> {
     let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, i32::try_from(N).unwrap_or(0));
     for id in ids {
         match id {
@@ -343,7 +365,13 @@ fn dictionary(numbers: &[u32], texts: &[&str]) -> (ArrayRef, usize) {
     let distinct = values.len();
     // The keys were made for these values, so nothing can be out of bounds.
     let array = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(values));
-    (array.map_or_else(|_| arrow_array::new_empty_array(&dictionary_type()), |array| Arc::new(array) as ArrayRef), distinct)
+    (
+        array.map_or_else(
+            |_| arrow_array::new_empty_array(&dictionary_type()),
+            |array| Arc::new(array) as ArrayRef,
+        ),
+        distinct,
+    )
 }
 
 fn dictionary_type() -> DataType {

@@ -126,7 +126,13 @@ impl Row {
 }
 
 /// As [`Row::identity`], of a span that is read from a segment.
-pub(in crate::store) fn identity(trace: &[u8; 16], span: &[u8; 8], start: i64, duration: i64, kind: i8) -> u64 {
+pub(in crate::store) fn identity(
+    trace: &[u8; 16],
+    span: &[u8; 8],
+    start: i64,
+    duration: i64,
+    kind: i8,
+) -> u64 {
     let mut bytes = [0_u8; 41];
     bytes[..16].copy_from_slice(trace);
     bytes[16..24].copy_from_slice(span);
@@ -173,7 +179,9 @@ impl Chunk {
     /// Takes the rows of another chunk; false, and nothing is taken, when there is no room.
     pub(in crate::store) fn absorb(&mut self, other: &Self) -> bool {
         let room = u32::MAX as usize;
-        if self.pool.bytes.len() + other.pool.bytes.len() >= room || self.attributes.len() + other.attributes.len() >= room {
+        if self.pool.bytes.len() + other.pool.bytes.len() >= room
+            || self.attributes.len() + other.attributes.len() >= room
+        {
             return false;
         }
         let mut numbers = vec![NONE; other.pool.len()];

@@ -5,8 +5,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message as _;
 
 use super::chunk::{Attribute, Cell, Chunk, NONE, Row};
@@ -43,7 +43,11 @@ pub(in crate::store) fn decode(request: Bytes) -> Result<Decoded, String> {
             scope_text(&scoped.scope.unwrap_or_default(), &scoped.schema_url, &mut text);
             let scope = decoded.chunk.pool.intern(&text);
             for span in scoped.spans {
-                let shared = numbers.zip(scope).map(|((resource, service), scope)| Shared { resource, service, scope });
+                let shared = numbers.zip(scope).map(|((resource, service), scope)| Shared {
+                    resource,
+                    service,
+                    scope,
+                });
                 if let Err(reason) = add(&mut decoded.chunk, shared, &span, &mut text) {
                     decoded.rejected += 1;
                     if decoded.reason.is_empty() {
@@ -88,13 +92,15 @@ fn id<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N], String> {
 fn add(chunk: &mut Chunk, shared: Option<Shared>, span: &Span, text: &mut String) -> Result<(), String> {
     const FULL: &str = "the request holds more text than fits (4 GB)";
     let shared = shared.ok_or(FULL)?;
-    let parent = if span.parent_span_id.iter().all(|&byte| byte == 0) && matches!(span.parent_span_id.len(), 0 | 8) {
-        [0; 8]
-    } else {
-        id(&span.parent_span_id, "parent_span_id")?
-    };
-    let start = i64::try_from(span.start_time_unix_nano)
-        .map_err(|_| format!("its start_time_unix_nano {} is past the year 2262", span.start_time_unix_nano))?;
+    let parent =
+        if span.parent_span_id.iter().all(|&byte| byte == 0) && matches!(span.parent_span_id.len(), 0 | 8) {
+            [0; 8]
+        } else {
+            id(&span.parent_span_id, "parent_span_id")?
+        };
+    let start = i64::try_from(span.start_time_unix_nano).map_err(|_| {
+        format!("its start_time_unix_nano {} is past the year 2262", span.start_time_unix_nano)
+    })?;
     let end = i64::try_from(span.end_time_unix_nano).unwrap_or(i64::MAX);
     let trace_id = id(&span.trace_id, "trace_id")?;
     let span_id = id(&span.span_id, "span_id")?;
@@ -122,8 +128,18 @@ fn add(chunk: &mut Chunk, shared: Option<Shared>, span: &Span, text: &mut String
             trace_state: if span.trace_state.is_empty() { NONE } else { pool.intern(&span.trace_state)? },
             resource: shared.resource,
             scope: shared.scope,
-            events: if span.events.is_empty() { NONE } else { events_text(&span.events, text); pool.push(text)? },
-            links: if span.links.is_empty() { NONE } else { links_text(&span.links, text); pool.push(text)? },
+            events: if span.events.is_empty() {
+                NONE
+            } else {
+                events_text(&span.events, text);
+                pool.push(text)?
+            },
+            links: if span.links.is_empty() {
+                NONE
+            } else {
+                links_text(&span.links, text);
+                pool.push(text)?
+            },
             first_attribute,
             attributes: u32::try_from(chunk.attributes.len() - attributes_before).ok()?,
             flags: span.flags,
@@ -157,7 +173,10 @@ fn add_attributes(chunk: &mut Chunk, attributes: &[KeyValue], text: &mut String)
             other => {
                 text.clear();
                 if !any_text(other, text, 0) {
-                    return Err(format!("its attribute {:?} is nested deeper than {MAX_DEPTH}", cut(&attribute.key)));
+                    return Err(format!(
+                        "its attribute {:?} is nested deeper than {MAX_DEPTH}",
+                        cut(&attribute.key)
+                    ));
                 }
                 Cell::Json(chunk.pool.intern(text).ok_or(FULL)?)
             }

@@ -1,0 +1,323 @@
+//! The running store: requests in, acknowledged when they are durable and can be found.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::disk::{self, DataDir};
+use super::open::{self, Figures, Options, SPANS};
+use super::recent::Recent;
+use super::segment;
+use super::spans::chunk::Chunk;
+use super::spans::decode::decode;
+use super::state::{Frozen, Snapshot, State};
+use super::wal::{self, Committed, Committer, Event, Rejected};
+use crate::Error;
+use crate::ingest::{Accepted, Ingest, Refusal, Reply, Signal};
+
+/// Generations that may wait to be written as segments; then the log waits.
+const MAX_FROZEN: usize = 2;
+/// How long a sender should wait when too much is on its way.
+const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
+/// How long a sender should wait for a full disk.
+const RETRY_FULL: Duration = Duration::from_secs(10);
+/// How long to wait before a segment that could not be written is tried again.
+const RETRY_SEGMENT: Duration = Duration::from_secs(1);
+
+/// A request on its way: its spans, and whom to tell.
+#[derive(Debug)]
+struct Pending {
+    chunk: Chunk,
+    accepted: Accepted,
+    reply: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    repeated: AtomicU64,
+    overloaded: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    dir: DataDir,
+    options: Options,
+    pub(super) state: State,
+    /// Taken when the store closes.
+    committer: Mutex<Option<Committer<Pending>>>,
+    counters: Counters,
+    rotating: AtomicBool,
+    /// Bytes of requests that are decoded at the same time.
+    decoding: Arc<Semaphore>,
+}
+
+/// The store of one data directory.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) shared: Arc<Shared>,
+    segments: Mutex<Option<JoinHandle<()>>>,
+    reports: Vec<String>,
+}
+
+impl Store {
+    /// Opens a data directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made or read, when another process has it, or when a newer version wrote it.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        let found = open::open(path)?;
+        let frozen = found.contents.frozen.clone();
+        let state = State::default();
+        *state.lock() = found.contents;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let shared = Arc::new(Shared {
+            dir: found.dir,
+            options,
+            state,
+            committer: Mutex::new(None),
+            counters: Counters::default(),
+            rotating: AtomicBool::new(false),
+            decoding: Arc::new(Semaphore::new(cores)),
+        });
+        let failed = |error: io::Error| Error::failed(format!("the store {}: {error}", path.display()));
+        let (to_segments, segments) = std::sync::mpsc::channel();
+        for frozen in frozen {
+            to_segments.send(frozen).ok();
+        }
+        let writer = Arc::clone(&shared);
+        let segments = std::thread::Builder::new()
+            .name("segments".to_owned())
+            .spawn(move || while segments.recv().is_ok_and(|frozen| writer.write_segment(&frozen)) {})
+            .map_err(failed)?;
+        let (apply, mut recent) = (Arc::clone(&shared), found.recent);
+        let committer = Committer::start(found.log, shared.options.waiting_bytes, move |event| {
+            apply.apply(event, &mut recent, &to_segments);
+        });
+        *lock(&shared.committer) = Some(committer.map_err(failed)?);
+        Ok(Self { shared, segments: Mutex::new(Some(segments)), reports: found.reports })
+    }
+
+    /// What was found wrong and put right when it was opened, for people.
+    pub fn reports(&self) -> &[String] {
+        &self.reports
+    }
+
+    /// What it holds and did.
+    pub fn figures(&self) -> Figures {
+        let contents = self.shared.state.lock();
+        let frozen = contents
+            .frozen
+            .iter()
+            .flat_map(|frozen| &frozen.chunks)
+            .map(|chunk| chunk.rows.len())
+            .sum::<usize>();
+        let in_memory = (contents.rows + frozen) as u64;
+        let counter = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        Figures {
+            spans: in_memory + contents.segments.iter().map(|segment| segment.rows).sum::<u64>(),
+            spans_in_memory: in_memory,
+            segments: contents.segments.len() as u64,
+            segment_bytes: contents.segments.iter().map(|segment| segment.bytes).sum(),
+            disk_bytes: self.shared.dir.used_bytes().ok(),
+            accepted: counter(&counters.accepted),
+            rejected: counter(&counters.rejected),
+            repeated: counter(&counters.repeated),
+            overloaded: counter(&counters.overloaded),
+            trouble: contents.trouble.clone(),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.shared.state.lock().snapshot()
+    }
+
+    /// Takes nothing more, and waits until what was taken is durable. What is in memory stays in the log.
+    pub fn close(&self) {
+        let committer = lock(&self.shared.committer).take();
+        {
+            self.shared.state.lock().closing = true;
+            self.shared.state.notify();
+        }
+        // Closing ends the log's thread, and with it the sender to the thread of the segments.
+        drop(committer.and_then(Committer::close));
+        if let Some(thread) = lock(&self.segments).take() {
+            thread.join().ok();
+        }
+    }
+
+    async fn take(&self, signal: Signal, request: Bytes) -> Result<Accepted, Refusal> {
+        if signal != Signal::Traces {
+            return Err(Refusal::Unavailable(format!("{} are not stored by this version", signal.name())));
+        }
+        if let Some(message) = self.shared.full() {
+            return Err(Refusal::DiskFull { message, retry_after: RETRY_FULL });
+        }
+        let closed = || Refusal::Unavailable("the store is closing".to_owned());
+        let permit = Arc::clone(&self.shared.decoding).acquire_owned().await.map_err(|_| closed())?;
+        let payload = request.clone();
+        let decoded = tokio::task::spawn_blocking(move || {
+            let decoded = decode(request);
+            drop(permit);
+            decoded
+        });
+        let decoded =
+            decoded.await.map_err(|error| Refusal::Unavailable(format!("decoding failed: {error}")))?;
+        let decoded = decoded.map_err(Refusal::Malformed)?;
+        self.shared.counters.rejected.fetch_add(decoded.rejected, Ordering::Relaxed);
+        let accepted = Accepted {
+            accepted: decoded.chunk.rows.len() as u64,
+            rejected: decoded.rejected,
+            reason: decoded.reason,
+        };
+        if accepted.accepted == 0 {
+            return Ok(accepted);
+        }
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { chunk: decoded.chunk, accepted, reply };
+        let committed = match &*lock(&self.shared.committer) {
+            Some(committer) => committer.commit(SPANS, payload, pending),
+            None => return Err(closed()),
+        };
+        match committed {
+            Ok(()) => answer.await.map_err(|_| closed())?,
+            Err(Rejected::Overloaded(_)) => {
+                self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
+                Err(Refusal::Overloaded { retry_after: RETRY_OVERLOADED })
+            }
+            Err(Rejected::TooLarge(_)) => Err(Refusal::Malformed(
+                "the request is larger than the log takes; send smaller batches".to_owned(),
+            )),
+            Err(Rejected::Closed(_)) => Err(closed()),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Ingest for Store {
+    fn ingest(&self, signal: Signal, request: Bytes) -> Reply<'_> {
+        Box::pin(self.take(signal, request))
+    }
+}
+
+impl Shared {
+    /// Why nothing is taken, if the disk is full.
+    fn full(&self) -> Option<String> {
+        if let Some(trouble) = self.state.lock().trouble.clone() {
+            return Some(trouble);
+        }
+        let free = self.dir.free_space().ok()?;
+        (free < self.options.keep_free).then(|| {
+            let (path, keep) = (self.dir.path().display(), self.options.keep_free >> 20);
+            format!("the disk of {path} has {} MB left, and {keep} MB are kept free; make room", free >> 20)
+        })
+    }
+
+    /// On the thread of the log.
+    fn apply(
+        &self,
+        event: Event<Pending>,
+        recent: &mut Recent,
+        segments: &std::sync::mpsc::Sender<Arc<Frozen>>,
+    ) {
+        match event {
+            Event::Durable(committed) => self.durable(committed, recent),
+            Event::Refused { error, replies } => {
+                let message = format!("the log cannot be written: {error}");
+                for pending in replies {
+                    let refusal = if disk::is_full(&error) {
+                        Refusal::DiskFull { message: message.clone(), retry_after: RETRY_FULL }
+                    } else {
+                        Refusal::Unavailable(message.clone())
+                    };
+                    pending.reply.send(Err(refusal)).ok();
+                }
+            }
+            Event::Rotated { old, .. } => {
+                self.rotating.store(false, Ordering::Relaxed);
+                let mut contents = self.state.lock();
+                if let Some(frozen) = contents.freeze(old) {
+                    segments.send(frozen).ok();
+                }
+                // Memory is bounded by waiting here: senders see overload until a segment is written.
+                while contents.frozen.len() > MAX_FROZEN && !contents.closing {
+                    contents = self.state.wait(contents, RETRY_SEGMENT);
+                }
+            }
+            // It is tried again when the next request is durable.
+            Event::NotRotated(_) => self.rotating.store(false, Ordering::Relaxed),
+        }
+    }
+
+    fn durable(&self, committed: Vec<Committed<Pending>>, recent: &mut Recent) {
+        let mut replies = Vec::with_capacity(committed.len());
+        let (rows, bytes) = {
+            let mut contents = self.state.lock();
+            for Committed { reply: Pending { mut chunk, accepted, reply }, .. } in committed {
+                let before = chunk.rows.len();
+                chunk.rows.retain(|row| recent.insert(row.identity()));
+                self.counters.repeated.fetch_add((before - chunk.rows.len()) as u64, Ordering::Relaxed);
+                self.counters.accepted.fetch_add(chunk.rows.len() as u64, Ordering::Relaxed);
+                contents.push(chunk);
+                replies.push((reply, accepted));
+            }
+            (contents.rows, contents.bytes)
+        };
+        // Only now: who is told can find them.
+        for (reply, accepted) in replies {
+            reply.send(Ok(accepted)).ok();
+        }
+        let enough = rows >= self.options.segment_rows || bytes >= self.options.segment_bytes;
+        if enough
+            && !self.rotating.swap(true, Ordering::Relaxed)
+            && let Some(committer) = &*lock(&self.committer)
+        {
+            committer.rotate();
+        }
+    }
+
+    /// On the thread of the segments: writes one, however often that must be tried; false when the store closes.
+    fn write_segment(&self, frozen: &Frozen) -> bool {
+        let chunks: Vec<&Chunk> = frozen.chunks.iter().map(AsRef::as_ref).collect();
+        loop {
+            let generation = frozen.generation;
+            match segment::write(&open::segments_dir(&self.dir), (generation, generation), &chunks) {
+                Ok(segment) => {
+                    let mut contents = self.state.lock();
+                    contents.written(generation, Arc::new(segment));
+                    contents.trouble = None;
+                    drop(contents);
+                    self.state.notify();
+                    // If this fails, the next start does it: the segment tells that the generation is in it.
+                    wal::remove(&open::log_dir(&self.dir), generation).ok();
+                    return true;
+                }
+                Err(error) => {
+                    let mut contents = self.state.lock();
+                    contents.trouble = Some(format!("a segment cannot be written: {error}"));
+                    if contents.closing {
+                        return false;
+                    }
+                    drop(self.state.wait(contents, RETRY_SEGMENT));
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,480 @@
+//! The index of a segment: for each block of rows the range of its times and durations, and a bloom filter over every
+//! `key = value` in it; and one filter over the whole segment.
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::BLOCK;
+use crate::query::{Must, TimeRange};
+use crate::value::{Value, parse_map};
+
+const MAGIC: &[u8; 8] = b"AVINDEX1";
+/// Bits of a filter for each entry; with 9 probes one in 800 is taken for there by mistake.
+const BITS: usize = 14;
+const PROBES: u64 = 9;
+
+/// What an entry is about; it is part of its hash.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Scope {
+    Span = 1,
+    Resource,
+    Instrumentation,
+    Event,
+    Link,
+    Intrinsic,
+    /// A key that the column `attributes` holds.
+    Residual,
+}
+
+fn key_hash(scope: Scope, key: &str) -> u64 {
+    xxh3_64_with_seed(key.as_bytes(), scope as u64)
+}
+
+fn pair_hash(key: u64, value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, key)
+}
+
+/// The hash of a key with a value that can be looked for; numbers that are equal have one hash.
+fn value_hash(key: u64, value: &Value) -> Option<u64> {
+    Some(match value {
+        Value::String(text) => pair_hash(key, text.as_bytes()),
+        Value::Int(number) => int_hash(key, *number),
+        Value::Double(number) => double_hash(key, *number),
+        Value::Bool(value) => pair_hash(key, if *value { b"true" } else { b"false" }),
+        _ => return None,
+    })
+}
+
+fn int_hash(key: u64, number: i64) -> u64 {
+    // As a double, so that 200 is found by 200.0 and the other way round, large ones with a few neighbours.
+    #[expect(clippy::cast_precision_loss, reason = "a filter may find too much")]
+    double_hash(key, number as f64)
+}
+
+fn double_hash(key: u64, number: f64) -> u64 {
+    // Both zeros are equal.
+    let number = if number == 0.0 { 0.0 } else { number };
+    pair_hash(key, &number.to_bits().to_le_bytes())
+}
+
+/// Conditions as hashes: of each row at least one must be there.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Tests {
+    any: Vec<Vec<u64>>,
+    at_least: i64,
+    at_most: Option<i64>,
+}
+
+impl Tests {
+    /// What of these conditions an index can tell.
+    pub(in crate::store) fn of(must: &[Must]) -> Self {
+        let mut tests = Self::default();
+        for must in must {
+            match must {
+                Must::DurationAtLeast(duration) => tests.at_least = tests.at_least.max(*duration),
+                Must::DurationAtMost(duration) => {
+                    tests.at_most = Some(tests.at_most.map_or(*duration, |most| most.min(*duration)));
+                }
+                must => {
+                    let mut hashes = Vec::new();
+                    if hashes_of(must, &mut hashes) {
+                        tests.any.push(hashes);
+                    }
+                }
+            }
+        }
+        tests
+    }
+}
+
+/// Appends the hashes of which one must be there; false if the condition is not in the index.
+fn hashes_of(must: &Must, out: &mut Vec<u64>) -> bool {
+    let intrinsic = |name: &str, value: &[u8]| pair_hash(key_hash(Scope::Intrinsic, name), value);
+    let valued = |scope, key: &str, value: &Value| value_hash(key_hash(scope, key), value);
+    let hash = match must {
+        Must::AnyOf(any) => return any.iter().all(|must| hashes_of(must, out)),
+        Must::Trace(id) => Some(intrinsic("trace_id", id)),
+        Must::Root => Some(intrinsic("root", b"")),
+        Must::Service(service) => Some(intrinsic("service", service.as_bytes())),
+        Must::Name(name) => Some(intrinsic("name", name.as_bytes())),
+        Must::Kind(kind) => Some(intrinsic("kind", &kind.to_le_bytes())),
+        Must::Status(status) => Some(intrinsic("status", &status.to_le_bytes())),
+        Must::Attribute(key, value) => valued(Scope::Span, key, value),
+        Must::Resource(key, value) => valued(Scope::Resource, key, value),
+        Must::Scope(key, value) => valued(Scope::Instrumentation, key, value),
+        Must::Event(key, value) => valued(Scope::Event, key, value),
+        Must::EventName(name) => Some(intrinsic("event", name.as_bytes())),
+        Must::Link(key, value) => valued(Scope::Link, key, value),
+        Must::LinkTrace(id) => Some(intrinsic("link", hex::encode(id).as_bytes())),
+        _ => None,
+    };
+    out.extend(hash);
+    hash.is_some()
+}
+
+/// One block of rows.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    start: (i64, i64),
+    duration: (i64, i64),
+    word: u32,
+    words: u32,
+}
+
+/// The index of a segment.
+#[derive(Debug)]
+pub(in crate::store) struct Index {
+    rows: u64,
+    /// The blocks, and one for the whole segment.
+    blocks: Vec<Block>,
+    words: Vec<u64>,
+}
+
+impl Index {
+    /// The index of sorted spans.
+    pub(in crate::store) fn build(batch: &RecordBatch) -> Self {
+        let rows = batch.num_rows();
+        let mut index = Self { rows: rows as u64, blocks: Vec::new(), words: Vec::new() };
+        let mut entries = Entries::of(batch);
+        let mut all: Vec<u64> = Vec::new();
+        let times = |name: &str| batch.column_by_name(name);
+        for first in (0..rows).step_by(BLOCK) {
+            let end = (first + BLOCK).min(rows);
+            let mut hashes = entries.hashes(first, end);
+            hashes.sort_unstable();
+            hashes.dedup();
+            let start = times("start").map_or((0, 0), |column| {
+                let column = column.as_primitive::<TimestampNanosecondType>();
+                (column.value(first), column.value(end - 1))
+            });
+            let duration = times("duration_ns").map_or((0, i64::MAX), |column| {
+                let values = &column.as_primitive::<Int64Type>().values()[first..end];
+                (values.iter().min().copied().unwrap_or(0), values.iter().max().copied().unwrap_or(0))
+            });
+            index.add(start, duration, &hashes);
+            all.extend(hashes);
+        }
+        all.sort_unstable();
+        all.dedup();
+        let whole = |of: fn(&Block) -> (i64, i64)| {
+            let low = index.blocks.iter().map(|block| of(block).0).min().unwrap_or(0);
+            (low, index.blocks.iter().map(|block| of(block).1).max().unwrap_or(0))
+        };
+        let (start, duration) = (whole(|block| block.start), whole(|block| block.duration));
+        index.add(start, duration, &all);
+        index
+    }
+
+    fn add(&mut self, start: (i64, i64), duration: (i64, i64), hashes: &[u64]) {
+        let words = hashes.len() * BITS / 64 + 1;
+        let word = self.words.len();
+        self.words.resize(word + words, 0);
+        for &hash in hashes {
+            for bit in probes(hash, words) {
+                self.words[word + bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        self.blocks.push(Block { start, duration, word: number(word), words: number(words) });
+    }
+
+    fn has(&self, block: &Block, hash: u64) -> bool {
+        let word = block.word as usize;
+        probes(hash, block.words as usize).all(|bit| self.words[word + bit / 64] >> (bit % 64) & 1 == 1)
+    }
+
+    fn may_match(&self, block: &Block, tests: &Tests, time: TimeRange) -> bool {
+        block.start.1 >= time.from
+            && block.start.0 < time.to
+            && block.duration.1 >= tests.at_least
+            && tests.at_most.is_none_or(|most| block.duration.0 <= most)
+            && tests.any.iter().all(|any| any.iter().any(|&hash| self.has(block, hash)))
+    }
+
+    /// The blocks that may hold what is looked for.
+    pub(in crate::store) fn blocks(&self, tests: &Tests, time: TimeRange) -> Vec<u32> {
+        let Some((whole, blocks)) = self.blocks.split_last() else { return Vec::new() };
+        if !self.may_match(whole, tests, time) {
+            return Vec::new();
+        }
+        (0_u32..)
+            .zip(blocks)
+            .filter(|(_, block)| self.may_match(block, tests, time))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Whether the column `attributes` may hold a key.
+    pub(in crate::store) fn may_be_residual(&self, key: &str) -> bool {
+        self.blocks.last().is_some_and(|whole| self.has(whole, key_hash(Scope::Residual, key)))
+    }
+
+    /// The first and the last start.
+    pub(in crate::store) fn times(&self) -> (i64, i64) {
+        self.blocks.last().map_or((0, 0), |whole| whole.start)
+    }
+
+    /// The first and the last start of a block.
+    pub(in crate::store) fn block_times(&self, block: u32) -> (i64, i64) {
+        self.blocks[block as usize].start
+    }
+
+    /// The bytes of the file.
+    pub(in crate::store) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24 + self.blocks.len() * 40 + self.words.len() * 8);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&(self.blocks.len() as u64).to_le_bytes());
+        for block in &self.blocks {
+            for number in [block.start.0, block.start.1, block.duration.0, block.duration.1] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            out.extend_from_slice(&block.word.to_le_bytes());
+            out.extend_from_slice(&block.words.to_le_bytes());
+        }
+        for word in &self.words {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        let sum = xxh3_64(&out);
+        out.extend_from_slice(&sum.to_le_bytes());
+        out
+    }
+
+    /// The index of a file's bytes; `None` unless it is whole, and that of so many rows.
+    pub(in crate::store) fn parse(bytes: &[u8], rows: u64) -> Option<Self> {
+        let (body, sum) = bytes.split_last_chunk::<8>()?;
+        if xxh3_64(body) != u64::from_le_bytes(*sum) {
+            return None;
+        }
+        let rest = body.strip_prefix(MAGIC)?;
+        let (read_rows, rest) = number(rest)?;
+        let (count, mut rest) = number(rest)?;
+        if read_rows != rows || count != rows.div_ceil(BLOCK as u64) + 1 {
+            return None;
+        }
+        let mut blocks = Vec::with_capacity(usize::try_from(count).ok()?);
+        for _ in 0..count {
+            let mut numbers = [0_i64; 4];
+            for slot in &mut numbers {
+                let (value, after) = number(rest)?;
+                (*slot, rest) = (value.cast_signed(), after);
+            }
+            let (place, after) = number(rest)?;
+            rest = after;
+            let (word, words) = (u32::try_from(place & 0xffff_ffff).ok()?, u32::try_from(place >> 32).ok()?);
+            blocks.push(Block {
+                start: (numbers[0], numbers[1]),
+                duration: (numbers[2], numbers[3]),
+                word,
+                words,
+            });
+        }
+        let (chunks, left) = rest.as_chunks::<8>();
+        let words: Vec<u64> = chunks.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let inside =
+            |block: &Block| block.words > 0 && block.word as usize + block.words as usize <= words.len();
+        (left.is_empty() && blocks.iter().all(inside)).then_some(Self { rows, blocks, words })
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*first), rest))
+}
+
+fn probes(hash: u64, words: usize) -> impl Iterator<Item = usize> {
+    let (first, step) = (hash & 0xffff_ffff, hash >> 32 | 1);
+    let bits = words as u64 * 64;
+    (0..PROBES).map(move |probe| {
+        let mixed = first.wrapping_add(probe.wrapping_mul(step)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        usize::try_from((mixed * bits) >> 32).unwrap_or(0)
+    })
+}
+
+/// A column of a batch as hashes.
+enum Column<'a> {
+    /// By code, the hashes of each value; and the last block in which a code was seen.
+    Dictionary(&'a ArrayRef, Vec<Vec<u64>>, Vec<usize>),
+    Text(&'a ArrayRef, u64),
+    Int(&'a ArrayRef, u64),
+    Double(&'a ArrayRef, u64),
+    Bool(&'a ArrayRef, u64),
+    Small(&'a ArrayRef, u64),
+    Id(&'a ArrayRef, u64),
+    Root(&'a ArrayRef, u64),
+    Residual(&'a ArrayRef),
+    Objects(&'a ArrayRef, Scope),
+}
+
+struct Entries<'a> {
+    columns: Vec<Column<'a>>,
+    block: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn of(batch: &'a RecordBatch) -> Self {
+        let schema = batch.schema();
+        let mut columns = Vec::new();
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            let name = field.name().as_str();
+            let intrinsic = key_hash(Scope::Intrinsic, name);
+            match name {
+                "trace_id" => columns.push(Column::Id(column, intrinsic)),
+                "parent_span_id" => columns.push(Column::Root(column, key_hash(Scope::Intrinsic, "root"))),
+                "service" | "name" => {
+                    columns.push(dictionary(column, |text| vec![pair_hash(intrinsic, text.as_bytes())]))
+                }
+                "kind" | "status" => columns.push(Column::Small(column, intrinsic)),
+                "resource" => columns.push(dictionary(column, |text| object_hashes(Scope::Resource, text))),
+                "scope" => {
+                    columns.push(dictionary(column, |text| object_hashes(Scope::Instrumentation, text)))
+                }
+                "attributes" => columns.push(Column::Residual(column)),
+                "events" => columns.push(Column::Objects(column, Scope::Event)),
+                "links" => columns.push(Column::Objects(column, Scope::Link)),
+                name => {
+                    let Some(key) = name.strip_prefix("a:") else { continue };
+                    let key = key_hash(Scope::Span, key);
+                    columns.push(match column.data_type() {
+                        DataType::Utf8 => Column::Text(column, key),
+                        DataType::Int64 => Column::Int(column, key),
+                        DataType::Float64 => Column::Double(column, key),
+                        DataType::Boolean => Column::Bool(column, key),
+                        _ => dictionary(column, |text| vec![pair_hash(key, text.as_bytes())]),
+                    });
+                }
+            }
+        }
+        Self { columns, block: 0 }
+    }
+
+    /// The hashes of the rows of one block, some of them more than once.
+    fn hashes(&mut self, first: usize, end: usize) -> Vec<u64> {
+        self.block += 1;
+        let block = self.block;
+        let mut out = Vec::with_capacity((end - first) * 6);
+        for column in &mut self.columns {
+            match column {
+                Column::Dictionary(array, hashes, seen) => {
+                    let array = array.as_dictionary::<Int32Type>();
+                    for row in (first..end).filter(|&row| array.is_valid(row)) {
+                        let code = usize::try_from(array.keys().value(row)).unwrap_or(0);
+                        if seen[code] != block {
+                            seen[code] = block;
+                            out.extend_from_slice(&hashes[code]);
+                        }
+                    }
+                }
+                Column::Text(array, key) => each(array, first, end, &mut out, |row| {
+                    pair_hash(*key, array.as_string::<i32>().value(row).as_bytes())
+                }),
+                Column::Int(array, key) => each(array, first, end, &mut out, |row| {
+                    int_hash(*key, array.as_primitive::<Int64Type>().value(row))
+                }),
+                Column::Double(array, key) => each(array, first, end, &mut out, |row| {
+                    double_hash(*key, array.as_primitive::<Float64Type>().value(row))
+                }),
+                Column::Bool(array, key) => each(array, first, end, &mut out, |row| {
+                    pair_hash(*key, if array.as_boolean().value(row) { b"true" } else { b"false" })
+                }),
+                Column::Small(array, key) => each(array, first, end, &mut out, |row| {
+                    pair_hash(*key, &array.as_primitive::<Int8Type>().value(row).to_le_bytes())
+                }),
+                Column::Id(array, key) => each(array, first, end, &mut out, |row| {
+                    pair_hash(*key, array.as_fixed_size_binary().value(row))
+                }),
+                Column::Root(array, key) => {
+                    if (first..end).any(|row| array.is_null(row)) {
+                        out.push(pair_hash(*key, b""));
+                    }
+                }
+                Column::Residual(array) => {
+                    let array = array.as_string::<i32>();
+                    for row in (first..end).filter(|&row| array.is_valid(row)) {
+                        for (key, value) in parse_map(array.value(row)).unwrap_or_default() {
+                            out.push(key_hash(Scope::Residual, &key));
+                            value_hashes(key_hash(Scope::Span, &key), &value, &mut out);
+                        }
+                    }
+                }
+                Column::Objects(array, scope) => {
+                    let array = array.as_string::<i32>();
+                    for row in (first..end).filter(|&row| array.is_valid(row)) {
+                        list_hashes(*scope, array.value(row), &mut out);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn each(array: &ArrayRef, first: usize, end: usize, out: &mut Vec<u64>, hash: impl Fn(usize) -> u64) {
+    let mut last = None;
+    for row in (first..end).filter(|&row| array.is_valid(row)) {
+        let hash = hash(row);
+        if last != Some(hash) {
+            out.push(hash);
+            last = Some(hash);
+        }
+    }
+}
+
+fn dictionary<'a>(column: &'a ArrayRef, hashes: impl Fn(&str) -> Vec<u64>) -> Column<'a> {
+    let values = column.as_dictionary::<Int32Type>().values().as_string::<i32>();
+    let hashes: Vec<Vec<u64>> = values.iter().map(|text| text.map_or_else(Vec::new, &hashes)).collect();
+    let seen = vec![0; hashes.len()];
+    Column::Dictionary(column, hashes, seen)
+}
+
+/// A value, or each element of an array.
+fn value_hashes(key: u64, value: &Value, out: &mut Vec<u64>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| out.extend(value_hash(key, value))),
+        value => out.extend(value_hash(key, value)),
+    }
+}
+
+/// The hashes of the attributes of a resource or a scope.
+fn object_hashes(scope: Scope, text: &str) -> Vec<u64> {
+    let mut out = Vec::new();
+    for (member, value) in parse_map(text).unwrap_or_default() {
+        match value {
+            Value::Map(attributes) if member == "attributes" => {
+                for (key, value) in attributes {
+                    value_hashes(key_hash(scope, &key), &value, &mut out);
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The hashes of a list of events or links.
+fn list_hashes(scope: Scope, text: &str, out: &mut Vec<u64>) {
+    let Some(Value::Array(items)) = Value::parse(text) else { return };
+    for item in items {
+        let Value::Map(members) = item else { continue };
+        for (member, value) in members {
+            match (member.as_str(), value) {
+                ("attributes", Value::Map(attributes)) => {
+                    for (key, value) in attributes {
+                        value_hashes(key_hash(scope, &key), &value, out);
+                    }
+                }
+                ("name", Value::String(name)) => {
+                    out.push(pair_hash(key_hash(Scope::Intrinsic, "event"), name.as_bytes()));
+                }
+                ("trace_id", Value::String(id)) => {
+                    out.push(pair_hash(key_hash(Scope::Intrinsic, "link"), id.as_bytes()));
+                }
+                _ => {}
+            }
+        }
+    }
+}

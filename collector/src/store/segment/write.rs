@@ -1,0 +1,107 @@
+//! Writes a segment: sorted by start, the index first, so that a segment is there with its index or not at all.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::{BLOCK, Index, PURE, Segment, path};
+use crate::query::Columns;
+use crate::store::disk;
+use crate::store::spans::assemble::{At, assemble};
+use crate::store::spans::chunk::Chunk;
+
+const ROW_GROUP: usize = 65_536;
+
+/// Writes the spans of chunks, which are those of these generations of the log. It is durable when this returns.
+pub(in crate::store) fn write(dir: &Path, generations: (u64, u64), chunks: &[&Chunk]) -> io::Result<Segment> {
+    let mut order: Vec<(i64, At)> = Vec::with_capacity(chunks.iter().map(|chunk| chunk.rows.len()).sum());
+    for (place, chunk) in (0_u32..).zip(chunks) {
+        order.extend((0_u32..).zip(&chunk.rows).map(|(row, span)| (span.start, At { chunk: place, row })));
+    }
+    order.sort_unstable_by_key(|(start, at)| (*start, at.chunk, at.row));
+    let rows: Vec<At> = order.into_iter().map(|(_, at)| at).collect();
+    let assembled = assemble(chunks, &rows, &Columns::All).map_err(io::Error::other)?;
+    drop(rows);
+
+    let target = path(dir, generations.0, generations.1);
+    disk::write_atomically(&target.with_extension("idx"), &Index::build(&assembled.batch).to_bytes())?;
+    let unfinished = disk::temporary(&target);
+    let written = write_parquet(&unfinished, &assembled.batch, &assembled.pure);
+    match written.and_then(|()| disk::publish(&unfinished, &target)) {
+        Ok(()) => Segment::open(target),
+        Err(error) => {
+            // What is left of it would only take room on a disk that may be full.
+            let _ = std::fs::remove_file(&unfinished);
+            let _ = std::fs::remove_file(target.with_extension("idx"));
+            Err(error)
+        }
+    }
+}
+
+fn write_parquet(path: &Path, batch: &RecordBatch, pure: &[String]) -> io::Result<()> {
+    let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let file = File::create(path).map_err(|error| disk::named(path, &error))?;
+    let properties = properties(batch, pure);
+    let mut writer = ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| told(&e))?;
+    writer.write(batch).map_err(|error| io_error(error, path))?;
+    writer.close().map_err(|error| io_error(error, path))?;
+    file.sync_all().map_err(|error| disk::named(path, &error))
+}
+
+/// An error of the disk stays one, so that a full one is known.
+fn io_error(error: parquet::errors::ParquetError, path: &Path) -> io::Error {
+    match error {
+        parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => disk::named(path, &error),
+            Err(inner) => io::Error::other(format!("{}: {inner}", path.display())),
+        },
+        error => io::Error::other(format!("{}: {error}", path.display())),
+    }
+}
+
+fn properties(batch: &RecordBatch, pure: &[String]) -> WriterProperties {
+    let pure = serde_json::to_string(pure).unwrap_or_default();
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("agentvitals ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_data_page_row_count_limit(BLOCK)
+        .set_write_batch_size(BLOCK)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(vec![KeyValue::new(PURE.to_owned(), pure)]));
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let path = || ColumnPath::from(vec![field.name().clone()]);
+        match field.name().as_str() {
+            "start" => {
+                properties = properties
+                    .set_column_statistics_enabled(path(), EnabledStatistics::Page)
+                    .set_column_dictionary_enabled(path(), false)
+                    .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+            }
+            "duration_ns" => {
+                properties = properties
+                    .set_column_dictionary_enabled(path(), false)
+                    .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+            }
+            "span_id" | "attributes" | "events" | "links" => {
+                properties = properties
+                    .set_column_dictionary_enabled(path(), false)
+                    .set_column_statistics_enabled(path(), EnabledStatistics::None);
+            }
+            // Ids repeat within a trace, that is within a page; a dictionary of a whole row group is large and read whole.
+            _ if matches!(column.data_type(), DataType::Utf8 | DataType::Float64) => {
+                properties = properties.set_column_dictionary_enabled(path(), false);
+            }
+            _ => {}
+        }
+    }
+    properties.build()
+}
