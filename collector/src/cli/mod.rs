@@ -1,6 +1,7 @@
 //! The commands: arguments in, text and an exit code out.
 
 mod demo;
+mod serve;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -43,6 +44,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -57,6 +59,7 @@ where
     };
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments, &mut terminal),
+        Command::Serve(arguments) => serve::run(arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,

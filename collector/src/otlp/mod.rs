@@ -1,1 +1,122 @@
-//! OTLP over gRPC and HTTP: decompresses, checks who sends, bounds sizes, and hands requests to [`crate::ingest::Ingest`].
+//! OTLP over gRPC and HTTP: decompresses, bounds sizes, and hands requests to [`crate::ingest::Ingest`].
+
+mod grpc;
+mod http;
+mod json;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::Error;
+use crate::ingest::Ingest;
+
+/// How long requests in flight may take once the receiver is told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Where to listen, and how much is taken.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The address for OTLP/gRPC; port 0 picks a free one.
+    pub grpc: SocketAddr,
+    /// The address for OTLP/HTTP; port 0 picks a free one.
+    pub http: SocketAddr,
+    /// Bytes of one request at most, after decompression.
+    pub max_request: usize,
+    /// Requests that are worked on at the same time, on both addresses together; more are refused as overload.
+    pub max_requests: usize,
+}
+
+impl Config {
+    /// The addresses, with the default bounds: 16 MiB a request, 16 requests at the same time, so that what is in
+    /// flight takes 256 MiB at most.
+    pub const fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
+        Self { grpc, http, max_request: 16 << 20, max_requests: 16 }
+    }
+}
+
+/// What both transports share.
+#[derive(Clone)]
+struct Shared {
+    ingest: Arc<dyn Ingest>,
+    permits: Arc<Semaphore>,
+    max_request: usize,
+}
+
+/// A receiver that listens.
+pub struct Receiver {
+    grpc: TcpListener,
+    http: TcpListener,
+    addresses: (SocketAddr, SocketAddr),
+    shared: Shared,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Listens on both addresses; what arrives before [`Self::run`] waits.
+    ///
+    /// # Errors
+    /// When one of them cannot be listened on, most often since another program does; it is named.
+    pub async fn bind(config: Config, ingest: Arc<dyn Ingest>) -> Result<Self, Error> {
+        let (grpc, grpc_address) = listen(config.grpc, "--otlp-grpc").await?;
+        let (http, http_address) = listen(config.http, "--otlp-http").await?;
+        let permits = Arc::new(Semaphore::new(config.max_requests));
+        let shared = Shared { ingest, permits, max_request: config.max_request };
+        Ok(Self { grpc, http, addresses: (grpc_address, http_address), shared })
+    }
+
+    /// Where it listens for OTLP/gRPC.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    /// Where it listens for OTLP/HTTP.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.addresses.1
+    }
+
+    /// Takes requests until `shutdown` is done, then ends those in flight, for ten seconds at most.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let (end, ending) = watch::channel(false);
+        let grpc = tokio::spawn(grpc::serve(self.grpc, self.shared.clone(), ended(ending.clone())));
+        let http = tokio::spawn(http::serve(self.http, self.shared, ended(ending)));
+        shutdown.await;
+        end.send(true).ok();
+        let both = async { tokio::join!(grpc, http) };
+        let Ok((grpc, http)) = tokio::time::timeout(GRACE, both).await else { return Ok(()) };
+        for result in [grpc, http] {
+            result.map_err(|error| Error::failed(format!("a receiver ended early: {error}")))??;
+        }
+        Ok(())
+    }
+}
+
+async fn ended(mut ending: watch::Receiver<bool>) {
+    // The sender is gone when the receiver is: that is an end as well.
+    ending.wait_for(|&ending| ending).await.ok();
+}
+
+/// Listens on an address, or tells which option has to be another.
+async fn listen(address: SocketAddr, option: &str) -> Result<(TcpListener, SocketAddr), Error> {
+    let told = |error: &std::io::Error| {
+        Error::failed(format!(
+            "cannot listen on {address}: {error}; choose another address with {option} (port 0 picks a free one)"
+        ))
+    };
+    let listener = TcpListener::bind(address).await.map_err(|error| told(&error))?;
+    let bound = listener.local_addr().map_err(|error| told(&error))?;
+    Ok((listener, bound))
+}

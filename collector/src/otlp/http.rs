@@ -1,0 +1,213 @@
+//! OTLP/HTTP, with protobuf and JSON bodies.
+
+use std::future::Future;
+use std::io::Read;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use prost::Message as _;
+use tokio::net::TcpListener;
+
+use super::grpc::{RpcStatus, partial, reply};
+use super::{Shared, json};
+use crate::Error;
+use crate::ingest::{Accepted, Refusal, Signal};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until `ended`.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Shared,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let router = Router::new().route("/v1/traces", post(traces)).fallback(unknown).with_state(shared);
+    let served = axum::serve(listener, router).with_graceful_shutdown(ended);
+    served.await.map_err(|error| Error::failed(format!("OTLP/HTTP: {error}")))
+}
+
+async fn unknown(request: Request<Body>) -> Response {
+    let message = format!("there is nothing at {}; spans go to /v1/traces", request.uri().path());
+    answer(Form::Json, StatusCode::NOT_FOUND, &message)
+}
+
+/// How a request is written, and so its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Protobuf,
+    Json,
+}
+
+impl Form {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        match value.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
+            "application/x-protobuf" => Some(Self::Protobuf),
+            "application/json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+async fn traces(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    let Some(form) = Form::of(request.headers()) else {
+        let message = "content-type must be application/x-protobuf or application/json";
+        return answer(Form::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+    };
+    // Before the body is read, so that what is read is bounded.
+    let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
+        let refusal = Refusal::Overloaded { retry_after: Duration::from_secs(1) };
+        return refused(form, &refusal);
+    };
+    let request = match body(form, request, shared.max_request).await {
+        Ok(request) => request,
+        Err((status, message)) => return answer(form, status, &message),
+    };
+    match shared.ingest.ingest(Signal::Traces, request).await {
+        Ok(accepted) => taken(form, accepted),
+        Err(refusal) => refused(form, &refusal),
+    }
+}
+
+/// The request as protobuf.
+async fn body(form: Form, request: Request<Body>, limit: usize) -> Result<Bytes, (StatusCode, String)> {
+    let encoding =
+        request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), limit)).await;
+    let body = match read {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
+            let error = error.into_inner();
+            let status = if error.is::<http_body_util::LengthLimitError>() {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            return Err((
+                status,
+                format!("the body cannot be read ({error}); at most {limit} bytes are taken"),
+            ));
+        }
+        Err(_) => {
+            let message = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
+            return Err((StatusCode::REQUEST_TIMEOUT, message));
+        }
+    };
+    let work = move || {
+        let body = match encoding.as_deref() {
+            None | Some(b"" | b"identity") => body,
+            Some(b"gzip" | b"x-gzip") => inflate(flate2::read::MultiGzDecoder::new(body.as_ref()), limit)?,
+            Some(b"deflate") => inflate(flate2::read::ZlibDecoder::new(body.as_ref()), limit)?,
+            Some(b"zstd") => inflate(zstd(&body)?, limit)?,
+            Some(other) => {
+                let message = format!(
+                    "content-encoding {:?} is not known; gzip, deflate, zstd and identity are",
+                    String::from_utf8_lossy(other)
+                );
+                return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+            }
+        };
+        match form {
+            Form::Protobuf => Ok(body),
+            Form::Json => json::traces(&body).map_err(|message| (StatusCode::BAD_REQUEST, message)),
+        }
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err((StatusCode::INTERNAL_SERVER_ERROR, format!("the body cannot be read: {error}")))
+    })
+}
+
+fn zstd(body: &Bytes) -> Result<impl Read + '_, (StatusCode, String)> {
+    zstd::stream::read::Decoder::new(body.as_ref()).map_err(|error| not_compressed(&error))
+}
+
+/// Decompresses, and stops where it would be too much.
+fn inflate(from: impl Read, limit: usize) -> Result<Bytes, (StatusCode, String)> {
+    let mut out = Vec::new();
+    from.take(limit as u64 + 1).read_to_end(&mut out).map_err(|error| not_compressed(&error))?;
+    if out.len() > limit {
+        let message =
+            format!("the body is larger than {limit} bytes when it is decompressed; send smaller batches");
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(out.into())
+}
+
+fn not_compressed(error: &std::io::Error) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, format!("the body is not compressed as its content-encoding says: {error}"))
+}
+
+fn taken(form: Form, accepted: Accepted) -> Response {
+    let body = match form {
+        Form::Protobuf => reply(accepted),
+        Form::Json => {
+            let partial = partial(accepted);
+            let partial = partial.map(|partial| {
+                serde_json::json!({ "rejectedSpans": partial.rejected_spans.to_string(), "errorMessage": partial.error_message })
+            });
+            let body = partial.map_or_else(
+                || serde_json::json!({}),
+                |partial| serde_json::json!({ "partialSuccess": partial }),
+            );
+            body.to_string().into()
+        }
+    };
+    respond(form, StatusCode::OK, None, body)
+}
+
+fn refused(form: Form, refusal: &Refusal) -> Response {
+    let (status, retry) = match refusal {
+        Refusal::Overloaded { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
+        Refusal::DiskFull { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
+        Refusal::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
+        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, None),
+    };
+    respond(form, status, retry, error_body(form, status, &refusal.to_string()))
+}
+
+fn answer(form: Form, status: StatusCode, message: &str) -> Response {
+    respond(form, status, None, error_body(form, status, message))
+}
+
+/// `google.rpc.Status`, as OTLP wants errors.
+fn error_body(form: Form, status: StatusCode, message: &str) -> Bytes {
+    let code = match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
+        StatusCode::NOT_FOUND => tonic::Code::NotFound,
+        StatusCode::INTERNAL_SERVER_ERROR => tonic::Code::Internal,
+        _ => tonic::Code::InvalidArgument,
+    } as i32;
+    match form {
+        Form::Protobuf => {
+            RpcStatus { code, message: message.to_owned(), details: Vec::new() }.encode_to_vec().into()
+        }
+        Form::Json => serde_json::json!({ "code": code, "message": message }).to_string().into(),
+    }
+}
+
+fn respond(form: Form, status: StatusCode, retry: Option<Duration>, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(form.content_type()));
+    if let Some(retry) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, retry.as_secs().max(1).into());
+    }
+    response
+}

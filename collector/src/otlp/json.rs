@@ -1,0 +1,41 @@
+//! OTLP/JSON as protobuf.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+
+/// How deep objects and arrays may be nested. A value of an attribute that is nested as deep as protobuf allows is not
+/// deeper than this.
+const MAX_DEPTH: usize = 120;
+
+/// The protobuf of a JSON request of spans.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(super) fn traces(body: &[u8]) -> Result<Bytes, String> {
+    check_depth(body)?;
+    let request: ExportTraceServiceRequest = serde_json::from_slice(body)
+        .map_err(|error| format!("the body is no ExportTraceServiceRequest in OTLP/JSON: {error}"))?;
+    Ok(request.encode_to_vec().into())
+}
+
+/// Before anything recurses.
+fn check_depth(body: &[u8]) -> Result<(), String> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, &byte) in body.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(format!("the body is nested deeper than {MAX_DEPTH} (at byte {at})"));
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
