@@ -144,7 +144,12 @@ fn start(directory: &Path, version: &Path) -> Result<(), Error> {
             )));
         }
     }
-    write_atomically(version, format!("{FORMAT_VERSION}\n").as_bytes()).map_err(failed)
+    write_atomically(version, format!("{FORMAT_VERSION}\n").as_bytes()).map_err(failed)?;
+    // The directory may be new, and those above it too. Those that are not ours to open were there before.
+    for above in directory.ancestors().skip(1) {
+        let _ = sync_directory(above);
+    }
+    Ok(())
 }
 
 /// Removes what was being written when a process ended. Only names that end in [`TEMPORARY`] go.

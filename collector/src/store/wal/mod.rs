@@ -13,6 +13,8 @@ mod committer_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod full_tests;
 #[cfg(test)]
 mod tests;

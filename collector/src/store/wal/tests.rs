@@ -10,18 +10,18 @@ use tempfile::{TempDir, tempdir};
 use super::format::{FIRST_RECORD, HEAD, HEADER, HEADER_BLOCK};
 use super::*;
 
-const GENERATION: u64 = 7;
-const FIRST: u64 = 100;
+pub(super) const GENERATION: u64 = 7;
+pub(super) const FIRST: u64 = 100;
 
 /// A log of records that were each synced, with the byte where each ends.
-struct Written {
-    dir: TempDir,
-    records: Vec<Record>,
+pub(super) struct Written {
+    pub(super) dir: TempDir,
+    pub(super) records: Vec<Record>,
     ends: Vec<u64>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
-fn written(payloads: &[Vec<u8>]) -> Written {
+pub(super) fn written(payloads: &[Vec<u8>]) -> Written {
     let dir = tempdir().unwrap();
     let mut log = Log::create(dir.path(), GENERATION, FIRST).unwrap();
     let (mut records, mut ends) = (Vec::new(), Vec::new());
@@ -39,7 +39,7 @@ fn written(payloads: &[Vec<u8>]) -> Written {
 
 impl Written {
     /// What comes back of these bytes in place of the file's.
-    fn read(&self, bytes: &[u8]) -> (Vec<Record>, ReadReport) {
+    pub(super) fn read(&self, bytes: &[u8]) -> (Vec<Record>, ReadReport) {
         fs::write(path(self.dir.path(), GENERATION), bytes).unwrap();
         replayed(self.dir.path(), GENERATION)
     }
@@ -49,7 +49,7 @@ impl Written {
     }
 }
 
-fn replayed(dir: &Path, generation: u64) -> (Vec<Record>, ReadReport) {
+pub(super) fn replayed(dir: &Path, generation: u64) -> (Vec<Record>, ReadReport) {
     let mut records = Vec::new();
     let report = read(dir, generation, &mut |record| {
         records.push(record);
@@ -205,6 +205,35 @@ proptest! {
         }
         prop_assert_eq!(back, durable);
     }
+}
+
+/// Puts a file together as `docs/format.md` says, without the writer.
+#[test]
+fn the_documented_bytes_are_what_is_read() {
+    use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+    let dir = tempdir().unwrap();
+    let id: u64 = 0x0123_4567_89AB_CDEF;
+    let mut file = b"AGVITWAL\x01\0\0\0\0\0\0\0".to_vec();
+    for number in [3, 40, 40, id] {
+        file.extend(u64::to_le_bytes(number));
+    }
+    file.extend(xxh3_64(&file).to_le_bytes());
+    file.resize(4096, 0);
+    file.extend_from_within(..);
+    let mut record = xxh3_64(&id.to_le_bytes()).to_le_bytes()[..4].to_vec();
+    record.extend(5_u32.to_le_bytes());
+    record.extend([2, 0, 0, 0]);
+    for number in [40_u64, 40] {
+        record.extend(number.to_le_bytes());
+    }
+    let checksum = xxh3_64_with_seed(&[&record[..], b"bytes"].concat(), id);
+    record.extend(checksum.to_le_bytes());
+    record.extend(b"bytes");
+    file.extend(record);
+    fs::write(path(dir.path(), 3), file).unwrap();
+    let (records, report) = replayed(dir.path(), 3);
+    assert_eq!(records, [Record { sequence: 40, kind: 2, payload: Bytes::from_static(b"bytes") }]);
+    assert_eq!((report.cut, report.corrupt, report.next_sequence), (None, Vec::new(), 41));
 }
 
 #[test]
