@@ -155,7 +155,7 @@ pub enum Flow {
 pub type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<Flow, QueryError> + 'a;
 
 /// Spans that can be read on their own, by another thread if need be. It is a snapshot: what arrives later is not in it.
-pub trait Part: Send {
+pub trait Part: Send + Sync {
     /// The earliest and the latest start in it, both included; for leaving it out, and for reading in order.
     fn times(&self) -> (i64, i64);
 

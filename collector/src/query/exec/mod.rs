@@ -1,1 +1,164 @@
 //! Answers questions: from a filter to a scan, from batches to spans, counts and figures.
+
+mod bind;
+mod parallel;
+mod render;
+mod spans;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, TimeRange};
+use super::request::{
+    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
+    TraceRequest,
+};
+use super::traceql::{Compiled, parse_filter};
+use crate::clock;
+
+/// Bounds of a question.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "the bounds of a question")]
+pub struct Limits {
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Bytes that an answer may need while it is made.
+    pub memory: usize,
+    /// Spans of an answer at most.
+    pub max_spans: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(10), memory: 256 << 20, max_spans: 10_000 }
+    }
+}
+
+/// Answers questions about the spans of an engine. Each method blocks until it has the answer.
+#[derive(Clone)]
+pub struct Queries {
+    engine: Arc<dyn Engine>,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Queries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queries").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// A filter as it is put to an engine.
+struct Plan {
+    compiled: Compiled,
+    time: TimeRange,
+    must: Vec<Must>,
+    columns: Vec<SpanColumn>,
+}
+
+impl Plan {
+    fn new(query: &str, start: Option<i64>, end: Option<i64>) -> Result<Self, QueryError> {
+        let time = TimeRange { from: start.unwrap_or(i64::MIN), to: end.unwrap_or(i64::MAX) };
+        if time.from > time.to {
+            return Err(QueryError::invalid(format!(
+                "the time range ends ({}) before it starts ({})",
+                time.to, time.from
+            )));
+        }
+        let filter = parse_filter(query)?;
+        let compiled = filter.compile()?;
+        let columns = bind::columns(compiled.fields())?;
+        Ok(Self { compiled, time, must: filter.musts(), columns })
+    }
+
+    fn scan(&self, columns: Columns, order: Order) -> Scan {
+        Scan { time: self.time, must: self.must.clone(), columns, order }
+    }
+}
+
+impl Queries {
+    /// Answers from this engine, within these bounds.
+    pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
+        Self { engine, limits }
+    }
+
+    /// The bounds of one question that begins now.
+    pub fn control(&self) -> Control {
+        Control::new(clock::now().checked_add(self.limits.timeout), self.limits.memory)
+    }
+
+    /// The spans that match, in order.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError> {
+        spans::answer(self, request, control)
+    }
+
+    /// How many spans match.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError> {
+        let plan = Plan::new(&request.q, request.start, request.end)?;
+        let mut columns = plan.columns.clone();
+        if columns.is_empty() {
+            columns.push(SpanColumn::Fixed("status"));
+        }
+        let parts = self.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+        let (counts, scanned) = parallel::fold(&parts, control, |count: &mut u64, batch| {
+            let bound = bind::Bound::new(plan.compiled.fields(), batch)?;
+            let matching =
+                (0..batch.num_rows()).filter(|&row| plan.compiled.matches(&bound.row(row))).count();
+            *count += matching as u64;
+            Ok(())
+        })?;
+        Ok(CountAnswer { count: counts.into_iter().sum(), complete: true, scanned })
+    }
+
+    /// The spans of one trace, by start.
+    ///
+    /// # Errors
+    /// When the id is none, or there is no answer within the bounds.
+    pub fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError> {
+        let text = request.trace_id.trim();
+        let id = u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|id| *id != 0 && text.len() <= 32 && !text.starts_with('+'));
+        let id = id.ok_or_else(|| {
+            QueryError::invalid(format!("{text:?} is no trace id, expected up to 32 hex digits"))
+        })?;
+        let id = id.to_be_bytes();
+        let scan = Scan {
+            time: TimeRange::ALL,
+            must: vec![Must::Trace(id)],
+            columns: Columns::All,
+            order: Order::Any,
+        };
+        let (mut spans, mut scanned) = (Vec::new(), 0);
+        for part in self.engine.parts(&scan)? {
+            scanned += part.read(control, &mut |batch| {
+                let bound = render::Spans::new(batch)?;
+                for row in (0..batch.num_rows()).filter(|&row| bound.trace_id(row) == id) {
+                    let span = bound.span(row)?;
+                    control.take_memory(render::size(&span))?;
+                    spans.push(span);
+                }
+                Ok(Flow::Continue)
+            })?;
+        }
+        spans.sort_by(|a, b| (a.start_unix_nano, &a.span_id).cmp(&(b.start_unix_nano, &b.span_id)));
+        Ok(TraceAnswer { trace_id: hex::encode(id), spans, complete: true, scanned })
+    }
+
+    /// Figures of the spans that match, by group.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
+        stats::answer(self, request, control)
+    }
+}
