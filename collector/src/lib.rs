@@ -7,7 +7,6 @@ mod clock;
 pub mod demo;
 mod error;
 pub mod ingest;
-pub mod load;
 pub mod otlp;
 pub mod query;
 pub mod store;

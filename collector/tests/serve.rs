@@ -27,7 +27,16 @@ struct Server {
 impl Server {
     fn start(dir: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
-            .args(["serve", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "serve",
+                "--otlp-grpc",
+                "127.0.0.1:0",
+                "--otlp-http",
+                "127.0.0.1:0",
+                "--api",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
             .arg(dir)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -164,7 +173,7 @@ async fn what_is_wrong_is_told_and_harms_no_other() {
         (protobuf, Some("gzip"), b"no gzip".to_vec(), 400, "not compressed"),
         (protobuf, Some("br"), Vec::new(), 415, "br"),
         (protobuf, Some("zstd"), bomb, 413, "smaller batches"),
-        (protobuf, None, vec![0; 17 << 20], 413, "at most"),
+        (protobuf, None, vec![0; 17 << 20], 413, "at most;"),
         ("application/json", None, deep.into_bytes(), 400, "nested deeper"),
         ("application/json", None, b"{\"resourceSpans\":7}".to_vec(), 400, "line 1"),
         ("text/plain", None, Vec::new(), 415, "content-type"),
@@ -185,7 +194,16 @@ fn a_port_or_a_directory_in_use_is_named() {
     let other = tempdir().unwrap();
     for (folder, word) in [(dir.path(), dir.path().to_str().unwrap()), (other.path(), port)] {
         let ended = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
-            .args(["serve", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", port, "--data-dir"])
+            .args([
+                "serve",
+                "--otlp-grpc",
+                "127.0.0.1:0",
+                "--otlp-http",
+                port,
+                "--api",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
             .arg(folder)
             .output()
             .unwrap();
@@ -242,4 +260,64 @@ async fn what_was_acknowledged_before_a_kill_is_there_once() {
         assert_eq!(lost, 0, "round {round}: of {} acknowledged", acknowledged.len());
     }
     assert!(acknowledged.len() > 12 * 3 * 500);
+}
+
+fn ask(api: &str, arguments: &[&str]) -> (i32, String, String) {
+    let ended = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
+        .args(arguments)
+        .args(["--api", api])
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+}
+
+#[tokio::test]
+async fn what_was_sent_can_be_asked_for() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path());
+    assert_eq!(post(&server.http, "application/x-protobuf", None, request(0, 50)).await.0, 200);
+    let api = server.ready["api"].as_str().unwrap().to_owned();
+    tokio::task::spawn_blocking(move || {
+        let (code, out, _) = ask(&api, &["count", "{ name = \"chat\" }", "--json"]);
+        assert_eq!((code, out.as_str()), (0, "{\"count\":50,\"complete\":true,\"scanned\":50}\n"));
+        let (code, out, _) = ask(&api, &["spans", "{ kind = unspecified }", "--limit", "3", "--json"]);
+        let spans: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((code, spans.len()), (0, 3));
+        assert_eq!(spans[0]["span_id"], format!("{:016x}", 50));
+        for field in [
+            "trace_id",
+            "parent_span_id",
+            "kind",
+            "status",
+            "duration_ns",
+            "service",
+            "resource",
+            "attributes",
+            "events",
+            "links",
+        ] {
+            assert!(spans[0].get(field).is_some(), "{field}");
+        }
+        let (code, out, _) = ask(&api, &["trace", "1"]);
+        assert!(code == 0 && out.contains("chat"), "{out}");
+        let (code, out, _) = ask(&api, &["stats", "--by", "name", "--json"]);
+        let stats: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (code, &stats["groups"][0]["count"], &stats["groups"][0]["by"][0]),
+            (0, &50.into(), &"chat".into())
+        );
+        let (code, out, _) = ask(&api, &["stats", "--by", "name"]);
+        assert!(code == 0 && out.contains("chat") && out.contains("50"), "{out}");
+        let (code, _, error) = ask(&api, &["count", "{ status = \"x\" }"]);
+        assert!(code == 2 && error.contains("          ^"), "{error}");
+        let (code, _, error) = ask(&api, &["trace", "abcdef"]);
+        assert!(code == 1 && error.contains("abcdef"), "{error}");
+        drop(server);
+        let (code, _, error) = ask(&api, &["count"]);
+        assert!(code == 1 && error.contains(&api) && error.contains("agentvitals serve"), "{error}");
+    })
+    .await
+    .unwrap();
 }

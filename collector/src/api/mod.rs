@@ -1,1 +1,23 @@
 //! The HTTP API under `/api/v1`, health, and the metrics of the collector itself.
+//!
+//! `GET` and `POST` `/api/v1/spans`, `/count` and `/stats`, `GET /api/v1/traces/{trace_id}`, `/api/v1/status`,
+//! `/api/v1/openapi.json` (the description of all this), `/metrics`, `/health`, `/health/live`, `/health/ready`.
+//!
+//! Questions run on blocking threads, only so many at once; a client that goes away ends its question.
+
+mod answers;
+mod error;
+mod metrics;
+mod question;
+mod routes;
+mod serve;
+mod state;
+#[cfg(test)]
+mod tests;
+pub(crate) mod time;
+
+pub use answers::Answers;
+pub use metrics::{Sample, SampleKind};
+pub use routes::router;
+pub use serve::{bind, run};
+pub use state::{ApiState, Readiness};

@@ -1,5 +1,6 @@
 //! The commands: arguments in, text and an exit code out.
 
+mod ask;
 mod demo;
 mod serve;
 
@@ -45,6 +46,10 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Spans(ask::SpansArguments),
+    Count(ask::CountArguments),
+    Trace(ask::TraceArguments),
+    Stats(ask::StatsArguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -60,6 +65,10 @@ where
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments, &mut terminal),
         Command::Serve(arguments) => serve::run(arguments, &mut terminal),
+        Command::Spans(arguments) => ask::spans(&arguments, &mut terminal),
+        Command::Count(arguments) => ask::count(&arguments, &mut terminal),
+        Command::Trace(arguments) => ask::trace(&arguments, &mut terminal),
+        Command::Stats(arguments) => ask::stats(&arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,

@@ -9,10 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, OK, Terminal, printable};
 use crate::Error;
+use crate::api::{self, ApiState, Readiness, Sample};
 use crate::otlp::{Config, Receiver};
+use crate::query::exec::{Limits, Queries};
 use crate::store::{Options, Store};
 
-/// Receives spans over OTLP and keeps them.
+/// Receives spans over OTLP, keeps them, and answers questions about them.
 ///
 /// What is acknowledged is on the disk, and survives a crash. Once it listens it prints one line of JSON with its
 /// addresses; SIGTERM and Ctrl-C end it.
@@ -30,6 +32,9 @@ pub(super) struct Arguments {
     /// The address for OTLP/HTTP; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
     otlp_http: SocketAddr,
+    /// The address for questions, health and metrics; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:16686")]
+    api: SocketAddr,
 }
 
 /// What is printed once it listens.
@@ -38,6 +43,7 @@ struct Ready {
     ready: bool,
     otlp_grpc: SocketAddr,
     otlp_http: SocketAddr,
+    api: SocketAddr,
     data_dir: PathBuf,
 }
 
@@ -58,26 +64,82 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
             Receiver::bind(Config::new(arguments.otlp_grpc, arguments.otlp_http), Arc::clone(&store) as _)
                 .await?;
         let (otlp_grpc, otlp_http) = (receiver.grpc_addr(), receiver.http_addr());
+        let questions = api::bind(arguments.api).await?;
+        let api = questions.local_addr()?;
         let ready = Ready {
             ready: true,
             otlp_grpc,
             otlp_http,
+            api,
             data_dir: data_dir.canonicalize().unwrap_or(data_dir),
         };
         let line = serde_json::to_string(&ready).map_err(|error| Error::failed(error.to_string()))?;
         writeln!(terminal.out, "{line}")?;
         terminal.out.flush()?;
-        let end = async move {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+        let (end, ending) = tokio::sync::watch::channel(false);
+        let ended = |mut ending: tokio::sync::watch::Receiver<bool>| async move {
+            ending.wait_for(|&ending| ending).await.ok();
         };
-        receiver.run(end).await?;
+        let answering = tokio::spawn(api::run(questions, state(&store), ended(ending.clone())));
+        let receiving = tokio::spawn(receiver.run(ended(ending)));
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        end.send(true).ok();
+        for task in [receiving, answering] {
+            task.await.map_err(|error| Error::failed(format!("the server ended early: {error}")))??;
+        }
         Ok::<_, End>(())
     });
     store.close();
     served.map(|()| OK)
+}
+
+/// What the API shows of a store.
+fn state(store: &Arc<Store>) -> ApiState {
+    let queries = Queries::new(Arc::clone(store) as _, Limits::default());
+    let (metrics, readiness) = (Arc::clone(store), Arc::clone(store));
+    ApiState::new(Arc::new(queries))
+        .metrics(move || samples(&metrics))
+        .readiness(move || readiness.figures().trouble.map_or(Readiness::Ready, Readiness::NotReady))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]
+fn samples(store: &Store) -> Vec<Sample> {
+    let figures = store.figures();
+    let gauge = |name, help, value: u64| Sample::gauge(name, help, value as f64);
+    let counter = |name, help, value: u64| Sample::counter(name, help, value as f64);
+    let mut samples = vec![
+        gauge("agentvitals_store_spans", "Spans in the store.", figures.spans),
+        gauge(
+            "agentvitals_store_spans_in_memory",
+            "Spans in memory and in the log.",
+            figures.spans_in_memory,
+        ),
+        gauge("agentvitals_store_segments", "Segments.", figures.segments),
+        gauge("agentvitals_store_segment_bytes", "Bytes of the segments.", figures.segment_bytes),
+        counter("agentvitals_store_spans_accepted_total", "Spans that were taken.", figures.accepted),
+        counter(
+            "agentvitals_store_spans_rejected_total",
+            "Spans that were refused as being none.",
+            figures.rejected,
+        ),
+        counter(
+            "agentvitals_store_spans_repeated_total",
+            "Spans that came again and were kept once.",
+            figures.repeated,
+        ),
+        counter(
+            "agentvitals_store_requests_overloaded_total",
+            "Requests that were refused as overload.",
+            figures.overloaded,
+        ),
+    ];
+    if let Some(bytes) = figures.disk_bytes {
+        samples.push(gauge("agentvitals_store_disk_bytes", "Bytes of the data directory.", bytes));
+    }
+    samples
 }
 
 fn default_dir() -> Result<PathBuf, Error> {

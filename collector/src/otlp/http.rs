@@ -5,11 +5,12 @@ use std::io::Read;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -87,26 +88,11 @@ async fn traces(State(shared): State<Shared>, request: Request<Body>) -> Respons
 async fn body(form: Form, request: Request<Body>, limit: usize) -> Result<Bytes, (StatusCode, String)> {
     let encoding =
         request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), limit)).await;
-    let body = match read {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let error = error.into_inner();
-            let status = if error.is::<http_body_util::LengthLimitError>() {
-                StatusCode::PAYLOAD_TOO_LARGE
-            } else {
-                StatusCode::BAD_REQUEST
-            };
-            return Err((
-                status,
-                format!("the body cannot be read ({error}); at most {limit} bytes are taken"),
-            ));
-        }
-        Err(_) => {
-            let message = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
-            return Err((StatusCode::REQUEST_TIMEOUT, message));
-        }
-    };
+    let read = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body(), limit)).await;
+    let body = read.unwrap_or_else(|_| {
+        let message = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
+        Err((StatusCode::REQUEST_TIMEOUT, message))
+    })?;
     let work = move || {
         let body = match encoding.as_deref() {
             None | Some(b"" | b"identity") => body,
@@ -130,6 +116,28 @@ async fn body(form: Form, request: Request<Body>, limit: usize) -> Result<Bytes,
     done.unwrap_or_else(|error| {
         Err((StatusCode::INTERNAL_SERVER_ERROR, format!("the body cannot be read: {error}")))
     })
+}
+
+/// The body, if it is not too large. Of one that is some more is read and thrown away: a sender that is still writing
+/// would not see the answer.
+async fn read(body: Body, limit: usize) -> Result<Bytes, (StatusCode, String)> {
+    let (mut stream, mut out, mut length) = (body.into_data_stream(), BytesMut::new(), 0_usize);
+    while let Some(data) = stream.next().await {
+        let data =
+            data.map_err(|error| (StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))?;
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            out.extend_from_slice(&data);
+        } else if length > limit.saturating_mul(4) {
+            break;
+        }
+    }
+    if length > limit {
+        let message =
+            format!("the body is larger than the {limit} bytes that are taken at most; send smaller batches");
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(out.freeze())
 }
 
 fn zstd(body: &Bytes) -> Result<impl Read + '_, (StatusCode, String)> {

@@ -150,19 +150,28 @@ fn replay(
             wal::remove(dir, old)?;
             continue;
         }
+        let mut undecoded = Vec::new();
         let report = wal::read(dir, old, &mut |record| {
             if record.kind == SPANS {
-                // What is no request was refused, and is not in the log.
-                let mut decoded = decode(record.payload).map_err(io::Error::other)?;
-                decoded.chunk.rows.retain(|row| recent.insert(row.identity()));
-                contents.push(decoded.chunk);
+                match decode(record.payload) {
+                    Ok(mut decoded) => {
+                        decoded.chunk.rows.retain(|row| recent.insert(row.identity()));
+                        contents.push(decoded.chunk);
+                    }
+                    // What is no request is refused before it comes to the log; the others are read all the same.
+                    Err(error) => {
+                        undecoded.push(format!("record {} of generation {old}: {error}", record.sequence))
+                    }
+                }
             }
             Ok(())
         })?;
         sequence = sequence.max(report.next_sequence);
         reports.extend(report.cut.iter().map(ToString::to_string));
         reports.extend(report.corrupt.iter().map(ToString::to_string));
-        if !report.corrupt.is_empty() {
+        let damaged = !report.corrupt.is_empty() || !undecoded.is_empty();
+        reports.append(&mut undecoded);
+        if damaged {
             // Its good part is in memory, and will be in a segment; the file is kept for whoever can mend it.
             let file = wal::path(dir, old);
             std::fs::copy(&file, file.with_extension("damaged"))

@@ -1,0 +1,59 @@
+//! Who answers the API's questions.
+
+use crate::query::request::{
+    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
+    TraceRequest,
+};
+use crate::query::{Control, QueryError};
+
+/// Answers questions on the thread that asks, until the control says otherwise.
+pub trait Answers: Send + Sync + 'static {
+    /// The bounds of one question, which start to run now.
+    fn control(&self) -> Control;
+
+    /// Finds spans.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError>;
+
+    /// Counts spans.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError>;
+
+    /// Finds the spans of one trace.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError>;
+
+    /// Figures of spans by group.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError>;
+}
+
+impl Answers for crate::query::exec::Queries {
+    fn control(&self) -> Control {
+        self.control()
+    }
+
+    fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError> {
+        self.spans(request, control)
+    }
+
+    fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError> {
+        self.count(request, control)
+    }
+
+    fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError> {
+        self.trace(request, control)
+    }
+
+    fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
+        self.stats(request, control)
+    }
+}

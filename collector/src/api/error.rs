@@ -1,0 +1,104 @@
+//! Errors as HTTP answers: the only place that knows which status stands for which error.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::query::QueryError;
+
+/// Seconds after which a client that found the API busy should ask again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// The engine gave none.
+    Query(QueryError),
+    /// There is no such path.
+    NoSuchPath(String),
+    /// There is such a path, but not with this method.
+    Method(String),
+    /// There is no such trace.
+    NoSuchTrace(String),
+    /// The token is missing or is not the one.
+    Unauthorized,
+    /// As many questions as may be are being answered.
+    Busy(usize),
+    /// The request's body is longer than this many bytes, or did not arrive.
+    Body(StatusCode, String),
+    /// The program is at fault.
+    Internal(String),
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl ApiError {
+    /// The request is wrong in a way that has no place in the query.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::Query(QueryError::invalid(message))
+    }
+
+    fn parts(self) -> (StatusCode, &'static str, String, Option<usize>) {
+        match self {
+            Self::Query(QueryError::Invalid { message, at }) => {
+                (StatusCode::BAD_REQUEST, "invalid", message, at)
+            }
+            Self::Query(error) => {
+                let (status, code) = match error {
+                    QueryError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+                    QueryError::TooMuchMemory { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too_much_memory"),
+                    // What nginx answers to those who do not wait; there is no number for it in a standard.
+                    QueryError::Cancelled => {
+                        (StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT), "cancelled")
+                    }
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+                };
+                (status, code, error.to_string(), None)
+            }
+            Self::NoSuchPath(path) => {
+                let message = format!("there is no {path}; GET /api/v1/openapi.json tells what there is");
+                (StatusCode::NOT_FOUND, "not_found", message, None)
+            }
+            Self::Method(path) => {
+                let message =
+                    format!("{path} does not know this method; GET /api/v1/openapi.json tells which");
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, None)
+            }
+            Self::NoSuchTrace(id) => {
+                (StatusCode::NOT_FOUND, "not_found", format!("there is no trace {id}"), None)
+            }
+            Self::Unauthorized => {
+                let message = "expected the header `Authorization: Bearer <token>` with this server's token";
+                (StatusCode::UNAUTHORIZED, "unauthorized", message.to_owned(), None)
+            }
+            Self::Busy(most) => {
+                let message = format!("{most} questions are being answered, which is the most; ask again");
+                (StatusCode::TOO_MANY_REQUESTS, "busy", message, None)
+            }
+            Self::Body(status, message) => (status, "body", message, None),
+            Self::Internal(message) => (StatusCode::INTERNAL_SERVER_ERROR, "failed", message, None),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, message, at) = self.parts();
+        let body = json!({"error": {"code": code, "message": message, "at": at}}).to_string();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            StatusCode::UNAUTHORIZED => {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

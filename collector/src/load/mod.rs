@@ -1,1 +1,0 @@
-//! A load of GenAI traces over OTLP, and the figures of who takes it.
