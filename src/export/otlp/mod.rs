@@ -81,6 +81,8 @@ pub(crate) struct TraceClient {
     url: String,
     resource: ResourceAttributesWithSchema,
     max_bytes: usize,
+    /// What the receiver last said against a request.
+    last: Option<String>,
 }
 
 impl TraceClient {
@@ -94,6 +96,7 @@ impl TraceClient {
             url: destination.url.clone(),
             resource: resource.into(),
             max_bytes,
+            last: None,
         })
     }
 
@@ -110,7 +113,7 @@ impl TraceClient {
         let mut requests = VecDeque::from(requests);
         while let Some(request) = requests.pop_front() {
             let count = request.items;
-            match deliver(&mut self.transport, &request.body, limit).await {
+            match deliver(&mut self.transport, &request.body, limit, &mut self.last).await {
                 Ok(response) => self.taken(&response, count, tally),
                 Err(failure @ Failure::TooLarge(_)) if count > 1 => match encode::halve_traces(&request) {
                     // The receiver takes less than we thought.
@@ -161,12 +164,14 @@ pub(crate) struct MetricClient {
     transport: Transport,
     url: String,
     max_bytes: usize,
+    /// What the receiver last said against a request.
+    last: Option<String>,
 }
 
 impl MetricClient {
     pub(crate) fn new(destination: &Destination, max_bytes: usize) -> Result<Self, Error> {
         let transport = Transport::new(destination, Signal::Metrics)?;
-        Ok(Self { transport, url: destination.url.clone(), max_bytes })
+        Ok(Self { transport, url: destination.url.clone(), max_bytes, last: None })
     }
 
     /// Delivers a collection before the limit, in as many requests as it needs.
@@ -178,7 +183,7 @@ impl MetricClient {
     ) -> Result<(), String> {
         let mut result = Ok(());
         for request in encode::metrics(metrics, self.max_bytes) {
-            match deliver(&mut self.transport, &request.body, limit).await {
+            match deliver(&mut self.transport, &request.body, limit, &mut self.last).await {
                 Ok(response) => {
                     let partial = ExportMetricsServiceResponse::decode(&response[..]).ok();
                     if let Some(partial) = partial.and_then(|message| message.partial_success)

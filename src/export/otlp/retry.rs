@@ -43,28 +43,34 @@ impl fmt::Display for Failure {
 }
 
 /// Sends a request until it is taken, refused for good, or the limit passes.
+///
+/// `last` is what the receiver last said against this or an earlier request, `None` once it has taken one: a request
+/// that gets no turn before the deadline fails for the reason for which the one before it did.
 pub(super) async fn deliver(
     transport: &mut Transport,
     body: &Bytes,
     limit: &mut Limit,
+    last: &mut Option<String>,
 ) -> Result<Bytes, Failure> {
     let mut delay = FIRST_DELAY;
-    let mut last = None;
     loop {
         if limit.remaining().is_zero() {
-            return Err(Failure::Deadline(last));
+            return Err(Failure::Deadline(last.clone()));
         }
         let attempt = tokio::select! {
             biased;
             attempt = send(transport, body.clone()) => attempt,
-            () = limit.passed() => return Err(Failure::Deadline(last)),
+            () = limit.passed() => return Err(Failure::Deadline(last.clone())),
         };
         let after = match attempt {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                *last = None;
+                return Ok(response);
+            }
             Err(Attempt::TooLarge(message)) => return Err(Failure::TooLarge(message)),
             Err(Attempt::Refused(message)) => return Err(Failure::Refused(message)),
             Err(Attempt::Retry { after, message }) => {
-                last = Some(message);
+                *last = Some(message);
                 after
             }
         };
@@ -72,11 +78,11 @@ pub(super) async fn deliver(
         delay = (delay * 2).min(LONGEST_DELAY);
         if wait >= limit.remaining() {
             // No further attempt fits, and the deadline only ever comes closer: nothing to wait for.
-            return Err(Failure::Deadline(last));
+            return Err(Failure::Deadline(last.clone()));
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = limit.passed() => return Err(Failure::Deadline(last)),
+            () = limit.passed() => return Err(Failure::Deadline(last.clone())),
         }
     }
 }
