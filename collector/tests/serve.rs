@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use agentvitals_collector::query::engine::Flow;
-use agentvitals_collector::query::{Columns, Control, Engine as _, Order, Scan, SpanColumn, TimeRange};
+use agentvitals_collector::query::{
+    Columns, Control, Engine as _, Order, Scan, SpanColumn, Table, TimeRange,
+};
 use agentvitals_collector::store::{Options, Store};
 use arrow_array::cast::AsArray as _;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -88,7 +90,8 @@ fn numbers(dir: &Path) -> BTreeSet<u64> {
     options.keep_free = 0;
     let store = Store::open(dir, options).unwrap();
     let columns = Columns::Some(vec![SpanColumn::Fixed("span_id")]);
-    let scan = Scan { time: TimeRange::ALL, must: Vec::new(), columns, order: Order::Any };
+    let scan =
+        Scan { table: Table::Spans, time: TimeRange::ALL, must: Vec::new(), columns, order: Order::Any };
     let mut found = BTreeSet::new();
     for part in store.parts(&scan).unwrap() {
         part.read(&Control::new(None, usize::MAX), &mut |batch| {

@@ -11,6 +11,7 @@ use super::{End, OK, Terminal, printable};
 use crate::Error;
 use crate::api::{self, ApiState, Readiness, Sample};
 use crate::otlp::{Config, Receiver};
+use crate::query::Table;
 use crate::query::exec::{Limits, Queries};
 use crate::store::{Options, Store};
 
@@ -110,32 +111,32 @@ fn samples(store: &Store) -> Vec<Sample> {
     let figures = store.figures();
     let gauge = |name, help, value: u64| Sample::gauge(name, help, value as f64);
     let counter = |name, help, value: u64| Sample::counter(name, help, value as f64);
-    let mut samples = vec![
-        gauge("agentvitals_store_spans", "Spans in the store.", figures.spans),
-        gauge(
-            "agentvitals_store_spans_in_memory",
-            "Spans in memory and in the log.",
-            figures.spans_in_memory,
-        ),
-        gauge("agentvitals_store_segments", "Segments.", figures.segments),
-        gauge("agentvitals_store_segment_bytes", "Bytes of the segments.", figures.segment_bytes),
-        counter("agentvitals_store_spans_accepted_total", "Spans that were taken.", figures.accepted),
-        counter(
-            "agentvitals_store_spans_rejected_total",
-            "Spans that were refused as being none.",
-            figures.rejected,
-        ),
-        counter(
-            "agentvitals_store_spans_repeated_total",
-            "Spans that came again and were kept once.",
-            figures.repeated,
-        ),
-        counter(
-            "agentvitals_store_requests_overloaded_total",
-            "Requests that were refused as overload.",
-            figures.overloaded,
-        ),
-    ];
+    let mut samples = vec![counter(
+        "agentvitals_store_requests_overloaded_total",
+        "Requests that were refused as overload.",
+        figures.overloaded,
+    )];
+    for table in Table::ALL {
+        let figures = figures.table(table);
+        let of_table = [
+            gauge("agentvitals_store_rows", "Spans, log records and data points.", figures.rows),
+            gauge("agentvitals_store_rows_in_memory", "Those in memory and in the log.", figures.in_memory),
+            gauge("agentvitals_store_segments", "Segments.", figures.segments),
+            gauge("agentvitals_store_segment_bytes", "Bytes of the segments.", figures.segment_bytes),
+            counter("agentvitals_store_rows_accepted_total", "Rows that were taken.", figures.accepted),
+            counter(
+                "agentvitals_store_rows_rejected_total",
+                "Records that were refused as being none.",
+                figures.rejected,
+            ),
+            counter(
+                "agentvitals_store_rows_repeated_total",
+                "Rows that came again and were kept once.",
+                figures.repeated,
+            ),
+        ];
+        samples.extend(of_table.map(|sample| sample.label("table", table.name())));
+    }
     if let Some(bytes) = figures.disk_bytes {
         samples.push(gauge("agentvitals_store_disk_bytes", "Bytes of the data directory.", bytes));
     }

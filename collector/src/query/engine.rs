@@ -18,6 +18,32 @@
 //! | `events` | `Utf8`, nullable | JSON array of `{"time":ns,"name","attributes":{..},"dropped_attributes_count":n}` |
 //! | `links` | `Utf8`, nullable | JSON array of `{"trace_id":hex,"span_id":hex,"trace_state","flags":n,"attributes":{..},"dropped_attributes_count":n}` |
 //!
+//! Log records have `trace_id` and `span_id` (nullable), `service`, `name` (the event's), `resource`, `scope`, `flags`,
+//! `dropped_attributes` and attributes as above, and
+//!
+//! | column | type | content |
+//! |---|---|---|
+//! | `time`, `observed` | `Timestamp(ns)`, no zone | `time` is `observed` where the sender told none |
+//! | `severity` | `Int8` | the number of OTLP, 0 to 24 |
+//! | `severity_text` | `Dictionary<Int32, Utf8>`, nullable | |
+//! | `body` | `Utf8`, nullable | a value as in [`crate::value`] |
+//! | `batch` | `UInt64` | the same for all records of a request |
+//!
+//! Data points of metrics have `name`, `service`, `resource`, `scope`, `flags`, `batch` and attributes as above, and
+//!
+//! | column | type | content |
+//! |---|---|---|
+//! | `time`, `start_time` | `Timestamp(ns)`, no zone, `start_time` nullable | |
+//! | `unit`, `description` | `Dictionary<Int32, Utf8>` | |
+//! | `type` | `Dictionary<Int32, Utf8>` | `gauge`, `sum`, `histogram`, `exponential_histogram`, `summary` |
+//! | `temporality` | `Dictionary<Int32, Utf8>` | `unspecified`, `delta`, `cumulative` |
+//! | `monotonic` | `Boolean` | |
+//! | `value`, `int_value` | `Float64`, `Int64`, nullable | the value of a gauge or sum; of an integer both |
+//! | `count` | `UInt64`, nullable | of a histogram or summary |
+//! | `sum`, `min`, `max` | `Float64`, nullable | likewise |
+//! | `buckets` | `Utf8`, nullable | `{"bounds","counts"}`, `{"scale","zero_count","zero_threshold","positive":{"offset","counts"},"negative"}` or `{"quantiles":[[q,value]]}` |
+//! | `exemplars` | `Utf8`, nullable | JSON array of `{"time","value","trace_id","span_id","attributes"}` |
+//!
 //! The value of attribute `k` in a row is `a:k` if that column is there and not null, else what `attributes` has
 //! for it if that column is there. An engine that was asked for [`SpanColumn::Attribute`] leaves `attributes` out
 //! of a batch where it cannot hold the key.
@@ -126,10 +152,47 @@ pub enum Order {
     OldestFirst,
 }
 
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[expect(clippy::exhaustive_enums, reason = "the signals of OTLP that are kept")]
+pub enum Table {
+    /// Spans.
+    #[default]
+    Spans,
+    /// Log records.
+    Logs,
+    /// Data points of metrics.
+    Metrics,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Spans, Self::Logs, Self::Metrics];
+
+    /// The name, as it is in paths and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The column that rows are sorted by.
+    pub const fn time_column(self) -> &'static str {
+        match self {
+            Self::Spans => "start",
+            Self::Logs | Self::Metrics => "time",
+        }
+    }
+}
+
 /// What is to be read.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "made by the planner, read by engines")]
 pub struct Scan {
+    /// Of which table.
+    pub table: Table,
     /// When the spans started.
     pub time: TimeRange,
     /// All of these must hold.

@@ -5,4 +5,6 @@ pub mod exec;
 pub mod request;
 pub mod traceql;
 
-pub use engine::{Columns, Control, Engine, Must, Order, Part, QueryError, Scan, SpanColumn, TimeRange};
+pub use engine::{
+    Columns, Control, Engine, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
+};

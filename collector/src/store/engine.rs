@@ -3,30 +3,43 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::logs::LogRow;
+use super::points::PointRow;
 use super::spans::assemble::{At, assemble};
-use super::spans::chunk::Chunk;
+use super::spans::chunk::{Chunk, Row};
 use super::spans::select::select;
+use super::state::Stored;
 use crate::query::engine::Visit;
-use crate::query::{Control, Engine, Order, Part, QueryError, Scan};
+use crate::query::{Control, Engine, Order, Part, QueryError, Scan, Table};
 
 impl Engine for Store {
     fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
-        let snapshot = self.snapshot();
+        Ok(match scan.table {
+            Table::Spans => self.parts_of::<Row>(scan),
+            Table::Logs => self.parts_of::<LogRow>(scan),
+            Table::Metrics => self.parts_of::<PointRow>(scan),
+        })
+    }
+}
+
+impl Store {
+    fn parts_of<R: Stored>(&self, scan: &Scan) -> Vec<Box<dyn Part>> {
+        let snapshot = self.shared.state.lock().snapshot::<R>();
         let mut parts: Vec<Box<dyn Part>> = Vec::new();
         for chunk in snapshot.chunks {
             let mut rows = select(&chunk, scan.time, &scan.must);
             if rows.is_empty() {
                 continue;
             }
-            let start = |row: u32| chunk.rows[row as usize].start;
+            let time = |row: u32| chunk.rows[row as usize].time();
             match scan.order {
                 Order::Any => {}
-                Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(start(row))),
-                Order::OldestFirst => rows.sort_by_key(|&row| start(row)),
+                Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
+                Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
             }
-            let times = rows.iter().map(|&row| start(row));
+            let times = rows.iter().map(|&row| time(row));
             let times =
-                times.fold((i64::MAX, i64::MIN), |times, start| (times.0.min(start), times.1.max(start)));
+                times.fold((i64::MAX, i64::MIN), |times, time| (times.0.min(time), times.1.max(time)));
             parts.push(Box::new(ChunkPart { chunk, rows, times, scan: scan.clone() }));
         }
         for segment in &snapshot.segments {
@@ -34,19 +47,19 @@ impl Engine for Store {
                 parts.push(Box::new(part));
             }
         }
-        Ok(parts)
+        parts
     }
 }
 
 /// Rows of a chunk in memory.
-struct ChunkPart {
-    chunk: Arc<Chunk>,
+struct ChunkPart<R> {
+    chunk: Arc<Chunk<R>>,
     rows: Vec<u32>,
     times: (i64, i64),
     scan: Scan,
 }
 
-impl Part for ChunkPart {
+impl<R: Stored> Part for ChunkPart<R> {
     fn times(&self) -> (i64, i64) {
         self.times
     }
@@ -59,7 +72,7 @@ impl Part for ChunkPart {
         control.check()?;
         let rows: Vec<At> = self.rows.iter().map(|&row| At { chunk: 0, row }).collect();
         let made = assemble(&[self.chunk.as_ref()], &rows, &self.scan.columns)
-            .map_err(|error| QueryError::Failed(format!("spans in memory cannot be read: {error}")))?;
+            .map_err(|error| QueryError::Failed(format!("rows in memory cannot be read: {error}")))?;
         visit(&made.batch)?;
         Ok(self.chunk.rows.len() as u64)
     }

@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::batch::{self, Batch};
 use super::disk::{self, DataDir};
-use super::open::{self, Figures, Options, SPANS};
+use super::logs::LogRow;
+use super::open::{self, Figures, Options, TableFigures};
+use super::points::PointRow;
 use super::recent::Recent;
-use super::segment;
-use super::spans::chunk::Chunk;
-use super::spans::decode::decode;
-use super::state::{Frozen, Snapshot, State};
+use super::segment::{self, Segment};
+use super::spans::chunk::{Chunk, Row};
+use super::state::{Contents, Frozen, State, Stored, Tables};
 use super::wal::{self, Committed, Committer, Event, Rejected};
 use crate::Error;
 use crate::ingest::{Accepted, Ingest, Refusal, Reply, Signal};
@@ -30,20 +32,20 @@ const RETRY_FULL: Duration = Duration::from_secs(10);
 /// How long to wait before a segment that could not be written is tried again.
 const RETRY_SEGMENT: Duration = Duration::from_secs(1);
 
-/// A request on its way: its spans, and whom to tell.
+/// A request on its way: its rows, and whom to tell.
 #[derive(Debug)]
 struct Pending {
-    chunk: Chunk,
+    batch: Batch,
     accepted: Accepted,
     reply: oneshot::Sender<Result<Accepted, Refusal>>,
 }
 
+/// What happened to the rows of one table.
 #[derive(Debug, Default)]
 struct Counters {
     accepted: AtomicU64,
     rejected: AtomicU64,
     repeated: AtomicU64,
-    overloaded: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,8 @@ pub(super) struct Shared {
     pub(super) state: State,
     /// Taken when the store closes.
     committer: Mutex<Option<Committer<Pending>>>,
-    counters: Counters,
+    counters: Tables<Counters>,
+    overloaded: AtomicU64,
     rotating: AtomicBool,
     /// Bytes of requests that are decoded at the same time.
     decoding: Arc<Semaphore>,
@@ -83,7 +86,8 @@ impl Store {
             options,
             state,
             committer: Mutex::new(None),
-            counters: Counters::default(),
+            counters: Tables::default(),
+            overloaded: AtomicU64::new(0),
             rotating: AtomicBool::new(false),
             decoding: Arc::new(Semaphore::new(cores)),
         });
@@ -95,7 +99,7 @@ impl Store {
         let writer = Arc::clone(&shared);
         let segments = std::thread::Builder::new()
             .name("segments".to_owned())
-            .spawn(move || while segments.recv().is_ok_and(|frozen| writer.write_segment(&frozen)) {})
+            .spawn(move || while segments.recv().is_ok_and(|frozen| writer.write_segments(&frozen)) {})
             .map_err(failed)?;
         let (apply, mut recent) = (Arc::clone(&shared), found.recent);
         let committer = Committer::start(found.log, shared.options.waiting_bytes, move |event| {
@@ -113,31 +117,29 @@ impl Store {
     /// What it holds and did.
     pub fn figures(&self) -> Figures {
         let contents = self.shared.state.lock();
-        let frozen = contents
-            .frozen
-            .iter()
-            .flat_map(|frozen| &frozen.chunks)
-            .map(|chunk| chunk.rows.len())
-            .sum::<usize>();
-        let in_memory = (contents.rows + frozen) as u64;
-        let counter = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
         Figures {
-            spans: in_memory + contents.segments.iter().map(|segment| segment.rows).sum::<u64>(),
-            spans_in_memory: in_memory,
-            segments: contents.segments.len() as u64,
-            segment_bytes: contents.segments.iter().map(|segment| segment.bytes).sum(),
+            spans: self.table_figures::<Row>(&contents),
+            logs: self.table_figures::<LogRow>(&contents),
+            metrics: self.table_figures::<PointRow>(&contents),
             disk_bytes: self.shared.dir.used_bytes().ok(),
-            accepted: counter(&counters.accepted),
-            rejected: counter(&counters.rejected),
-            repeated: counter(&counters.repeated),
-            overloaded: counter(&counters.overloaded),
+            overloaded: self.shared.overloaded.load(Ordering::Relaxed),
             trouble: contents.trouble.clone(),
         }
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
-        self.shared.state.lock().snapshot()
+    fn table_figures<R: Stored>(&self, contents: &Contents) -> TableFigures {
+        let (in_memory, segments) = (contents.in_memory::<R>(), &contents.segments[R::TABLE]);
+        let counter = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters[R::TABLE];
+        TableFigures {
+            rows: in_memory + segments.iter().map(|segment| segment.rows).sum::<u64>(),
+            in_memory,
+            segments: segments.len() as u64,
+            segment_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            accepted: counter(&counters.accepted),
+            rejected: counter(&counters.rejected),
+            repeated: counter(&counters.repeated),
+        }
     }
 
     /// Takes nothing more, and waits until what was taken is durable. What is in memory stays in the log.
@@ -155,26 +157,25 @@ impl Store {
     }
 
     async fn take(&self, signal: Signal, request: Bytes) -> Result<Accepted, Refusal> {
-        if signal != Signal::Traces {
-            return Err(Refusal::Unavailable(format!("{} are not stored by this version", signal.name())));
-        }
         if let Some(message) = self.shared.full() {
             return Err(Refusal::DiskFull { message, retry_after: RETRY_FULL });
         }
         let closed = || Refusal::Unavailable("the store is closing".to_owned());
         let permit = Arc::clone(&self.shared.decoding).acquire_owned().await.map_err(|_| closed())?;
-        let payload = request.clone();
+        let (kind, payload) = batch::record(signal, request);
+        let request = payload.clone();
         let decoded = tokio::task::spawn_blocking(move || {
-            let decoded = decode(request);
+            let decoded = batch::decode(kind, request);
             drop(permit);
             decoded
         });
         let decoded =
             decoded.await.map_err(|error| Refusal::Unavailable(format!("decoding failed: {error}")))?;
         let decoded = decoded.map_err(Refusal::Malformed)?;
-        self.shared.counters.rejected.fetch_add(decoded.rejected, Ordering::Relaxed);
+        let counters = &self.shared.counters[decoded.batch.table()];
+        counters.rejected.fetch_add(decoded.rejected, Ordering::Relaxed);
         let accepted = Accepted {
-            accepted: decoded.chunk.rows.len() as u64,
+            accepted: decoded.batch.rows() as u64,
             rejected: decoded.rejected,
             reason: decoded.reason,
         };
@@ -182,15 +183,15 @@ impl Store {
             return Ok(accepted);
         }
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { chunk: decoded.chunk, accepted, reply };
+        let pending = Pending { batch: decoded.batch, accepted, reply };
         let committed = match &*lock(&self.shared.committer) {
-            Some(committer) => committer.commit(SPANS, payload, pending),
+            Some(committer) => committer.commit(kind, payload, pending),
             None => return Err(closed()),
         };
         match committed {
             Ok(()) => answer.await.map_err(|_| closed())?,
             Err(Rejected::Overloaded(_)) => {
-                self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
+                self.shared.overloaded.fetch_add(1, Ordering::Relaxed);
                 Err(Refusal::Overloaded { retry_after: RETRY_OVERLOADED })
             }
             Err(Rejected::TooLarge(_)) => Err(Refusal::Malformed(
@@ -266,15 +267,14 @@ impl Shared {
         let mut replies = Vec::with_capacity(committed.len());
         let (rows, bytes) = {
             let mut contents = self.state.lock();
-            for Committed { reply: Pending { mut chunk, accepted, reply }, .. } in committed {
-                let before = chunk.rows.len();
-                chunk.rows.retain(|row| recent.insert(row.identity()));
-                self.counters.repeated.fetch_add((before - chunk.rows.len()) as u64, Ordering::Relaxed);
-                self.counters.accepted.fetch_add(chunk.rows.len() as u64, Ordering::Relaxed);
-                contents.push(chunk);
+            for Committed { reply: Pending { batch, accepted, reply }, .. } in committed {
+                let (before, counters) = (batch.rows(), &self.counters[batch.table()]);
+                let kept = batch.keep(&mut contents, recent);
+                counters.repeated.fetch_add((before - kept) as u64, Ordering::Relaxed);
+                counters.accepted.fetch_add(kept as u64, Ordering::Relaxed);
                 replies.push((reply, accepted));
             }
-            (contents.rows, contents.bytes)
+            contents.waiting()
         };
         // Only now: who is told can find them.
         for (reply, accepted) in replies {
@@ -289,19 +289,20 @@ impl Shared {
         }
     }
 
-    /// On the thread of the segments: writes one, however often that must be tried; false when the store closes.
-    fn write_segment(&self, frozen: &Frozen) -> bool {
-        let chunks: Vec<&Chunk> = frozen.chunks.iter().map(AsRef::as_ref).collect();
+    /// On the thread of the segments: writes those of one generation, however often that must be tried; false when the
+    /// store closes.
+    fn write_segments(&self, frozen: &Frozen) -> bool {
+        let mut written = Vec::new();
         loop {
             let generation = frozen.generation;
-            match segment::write(&open::segments_dir(&self.dir), (generation, generation), &chunks) {
-                Ok(segment) => {
+            match self.try_segments(frozen, &mut written) {
+                Ok(()) => {
                     let mut contents = self.state.lock();
-                    contents.written(generation, Arc::new(segment));
+                    contents.written(generation, written);
                     contents.trouble = None;
                     drop(contents);
                     self.state.notify();
-                    // If this fails, the next start does it: the segment tells that the generation is in it.
+                    // If this fails, the next start does it: the segments tell that the generation is in them.
                     wal::remove(&open::log_dir(&self.dir), generation).ok();
                     return true;
                 }
@@ -315,6 +316,28 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Writes the segments that are not written yet, one for each table that has rows.
+    fn try_segments(&self, frozen: &Frozen, written: &mut Vec<Segment>) -> io::Result<()> {
+        self.try_segment(frozen.generation, &frozen.spans, written)?;
+        self.try_segment(frozen.generation, &frozen.logs, written)?;
+        self.try_segment(frozen.generation, &frozen.points, written)
+    }
+
+    fn try_segment<R: Stored>(
+        &self,
+        generation: u64,
+        chunks: &[Arc<Chunk<R>>],
+        written: &mut Vec<Segment>,
+    ) -> io::Result<()> {
+        if chunks.is_empty() || written.iter().any(|segment| segment.table == R::TABLE) {
+            return Ok(());
+        }
+        let chunks: Vec<&Chunk<R>> = chunks.iter().map(AsRef::as_ref).collect();
+        let dir = open::segments_dir(&self.dir, R::TABLE);
+        written.push(segment::write(&dir, (generation, generation), &chunks)?);
+        Ok(())
     }
 }
 

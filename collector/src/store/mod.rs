@@ -1,9 +1,12 @@
 //! Keeps what was acknowledged: a write-ahead log, a buffer in memory, Parquet segments, an index of every attribute.
 
+mod batch;
 pub(crate) mod disk;
 mod engine;
 mod ingest;
+mod logs;
 mod open;
+mod points;
 mod recent;
 mod segment;
 mod spans;
@@ -14,4 +17,4 @@ mod tests;
 pub(crate) mod wal;
 
 pub use ingest::Store;
-pub use open::{Figures, Options};
+pub use open::{Figures, Options, TableFigures};

@@ -5,16 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::batch;
 use super::disk::{self, DataDir};
 use super::recent::Recent;
 use super::segment::{self, Segment};
-use super::spans::decode::decode;
 use super::state::Contents;
 use super::wal;
 use crate::Error;
-
-/// What the log calls a request of spans.
-pub(super) const SPANS: u8 = 1;
+use crate::query::Table;
 
 /// How the store works.
 #[derive(Debug, Clone)]
@@ -40,26 +38,49 @@ impl Default for Options {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Figures {
-    /// Spans in it.
-    pub spans: u64,
-    /// Of them, those in memory (and in the log).
-    pub spans_in_memory: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Bytes of the segments.
-    pub segment_bytes: u64,
+    /// Spans.
+    pub spans: TableFigures,
+    /// Log records.
+    pub logs: TableFigures,
+    /// Data points of metrics.
+    pub metrics: TableFigures,
     /// Bytes of the disk that the data directory takes, if the system tells.
     pub disk_bytes: Option<u64>,
-    /// Spans that were taken since the start.
-    pub accepted: u64,
-    /// Spans that were refused as being none.
-    pub rejected: u64,
-    /// Spans that came again and were kept once.
-    pub repeated: u64,
     /// Requests that were refused since too much was waiting.
     pub overloaded: u64,
     /// Why nothing can be written now, if so.
     pub trouble: Option<String>,
+}
+
+/// What a table holds, and what happened to what came for it.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct TableFigures {
+    /// Rows in it.
+    pub rows: u64,
+    /// Of them, those in memory (and in the log).
+    pub in_memory: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of the segments.
+    pub segment_bytes: u64,
+    /// Rows that were taken since the start.
+    pub accepted: u64,
+    /// Records that were refused as being none.
+    pub rejected: u64,
+    /// Rows that came again and were kept once.
+    pub repeated: u64,
+}
+
+impl Figures {
+    /// Those of one table.
+    pub const fn table(&self, table: Table) -> &TableFigures {
+        match table {
+            Table::Spans => &self.spans,
+            Table::Logs => &self.logs,
+            Table::Metrics => &self.metrics,
+        }
+    }
 }
 
 /// What was found.
@@ -72,8 +93,8 @@ pub(super) struct Found {
     pub(super) reports: Vec<String>,
 }
 
-pub(super) fn segments_dir(dir: &DataDir) -> PathBuf {
-    dir.path().join("spans")
+pub(super) fn segments_dir(dir: &DataDir, table: Table) -> PathBuf {
+    dir.path().join(table.name())
 }
 
 pub(super) fn log_dir(dir: &DataDir) -> PathBuf {
@@ -84,15 +105,26 @@ pub(super) fn log_dir(dir: &DataDir) -> PathBuf {
 pub(super) fn open(path: &Path) -> Result<Found, Error> {
     let dir = DataDir::open(path)?;
     let told = |error: &io::Error| Error::failed(format!("the data directory {}: {error}", path.display()));
-    for folder in [segments_dir(&dir), log_dir(&dir)] {
-        std::fs::create_dir_all(&folder).map_err(|error| told(&disk::named(&folder, &error)))?;
+    let folders = Table::ALL.map(|table| segments_dir(&dir, table));
+    for folder in folders.iter().chain([&log_dir(&dir)]) {
+        std::fs::create_dir_all(folder).map_err(|error| told(&disk::named(folder, &error)))?;
     }
     disk::sync_directory(dir.path()).map_err(|error| told(&error))?;
     let mut reports = Vec::new();
-    let mut contents = Contents::default();
-    contents.segments = open_segments(&segments_dir(&dir), &mut reports).map_err(|error| told(&error))?;
-    let mut recent = Recent::default();
-    for segment in contents.segments.iter().rev() {
+    let (mut contents, mut recent) = (Contents::default(), Recent::default());
+    for (table, folder) in Table::ALL.into_iter().zip(&folders) {
+        contents.segments[table] =
+            open_segments(table, folder, &mut reports).map_err(|error| told(&error))?;
+        remember(&contents.segments[table], &mut recent)?;
+    }
+    let log =
+        replay(&log_dir(&dir), &mut contents, &mut recent, &mut reports).map_err(|error| told(&error))?;
+    Ok(Found { dir, contents, recent, log, reports })
+}
+
+/// Reads which rows came last, as far as there is room to remember them.
+fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error> {
+    for segment in segments.iter().rev() {
         if usize::try_from(segment.rows).unwrap_or(usize::MAX) > recent.room() {
             break;
         }
@@ -101,13 +133,11 @@ pub(super) fn open(path: &Path) -> Result<Found, Error> {
         });
         read.map_err(|error| Error::failed(error.to_string()))?;
     }
-    let log =
-        replay(&log_dir(&dir), &mut contents, &mut recent, &mut reports).map_err(|error| told(&error))?;
-    Ok(Found { dir, contents, recent, log, reports })
+    Ok(())
 }
 
 /// The segments by generation; those that a larger one replaced are removed.
-fn open_segments(dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Segment>>> {
+fn open_segments(table: Table, dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Segment>>> {
     let mut found: BTreeMap<(u64, std::cmp::Reverse<u64>), PathBuf> = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|error| disk::named(dir, &error))? {
         let path = entry?.path();
@@ -122,7 +152,7 @@ fn open_segments(dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Se
             disk::remove(&path.with_extension("idx"))?;
             continue;
         }
-        match Segment::open(path.clone()) {
+        match Segment::open(table, path.clone()) {
             Ok(segment) => segments.push(Arc::new(segment)),
             // It stays where it is, for whoever can mend it; the others answer.
             Err(error) => reports.push(format!("a segment cannot be read and is left out: {error}")),
@@ -138,30 +168,29 @@ fn replay(
     recent: &mut Recent,
     reports: &mut Vec<String>,
 ) -> io::Result<wal::Log> {
-    let newest = contents.segments.iter().map(|segment| segment.generations.1).max().unwrap_or(0);
+    let last = |segment: &Arc<Segment>| segment.generations.1;
+    let newest = contents.segments.iter().flatten().map(last).max().unwrap_or(0);
     let (mut generation, mut sequence) = (newest, 0);
     for old in wal::generations(dir)? {
         generation = generation.max(old);
-        let kept = contents
-            .segments
-            .iter()
-            .any(|segment| (segment.generations.0..=segment.generations.1).contains(&old));
-        if kept {
-            wal::remove(dir, old)?;
-            continue;
-        }
+        // A crash may have come between the segments of a generation: the others are made again.
+        let kept = Table::ALL.map(|table| {
+            let covers =
+                |segment: &Arc<Segment>| (segment.generations.0..=segment.generations.1).contains(&old);
+            contents.segments[table].iter().any(covers)
+        });
         let mut undecoded = Vec::new();
         let report = wal::read(dir, old, &mut |record| {
-            if record.kind == SPANS {
-                match decode(record.payload) {
-                    Ok(mut decoded) => {
-                        decoded.chunk.rows.retain(|row| recent.insert(row.identity()));
-                        contents.push(decoded.chunk);
-                    }
-                    // What is no request is refused before it comes to the log; the others are read all the same.
-                    Err(error) => {
-                        undecoded.push(format!("record {} of generation {old}: {error}", record.sequence))
-                    }
+            if batch::table_of(record.kind).is_some_and(|table| kept[table as usize]) {
+                return Ok(());
+            }
+            match batch::decode(record.kind, record.payload) {
+                Ok(read) => {
+                    read.batch.keep(contents, recent);
+                }
+                // What is no request is refused before it comes to the log; the others are read all the same.
+                Err(error) => {
+                    undecoded.push(format!("record {} of generation {old}: {error}", record.sequence));
                 }
             }
             Ok(())

@@ -1,43 +1,61 @@
 //! What the store has now: chunks in memory, those that are being written, and segments.
 
+use std::ops::{Index, IndexMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::logs::LogRow;
+use super::points::PointRow;
 use super::segment::Segment;
-use super::spans::chunk::Chunk;
+use super::spans::chunk::{Chunk, Record, Row};
+use crate::query::Table;
 
 /// Rows of a chunk that small requests are gathered in.
 const GATHER: usize = 4_096;
 
-/// The spans of one generation, complete.
-#[derive(Debug)]
-pub(super) struct Frozen {
-    pub(super) generation: u64,
-    pub(super) chunks: Vec<Arc<Chunk>>,
-}
-
-/// What a question is put to.
+/// One of something for each table.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Snapshot {
-    pub(super) chunks: Vec<Arc<Chunk>>,
-    pub(super) segments: Vec<Arc<Segment>>,
+pub(super) struct Tables<T>([T; Table::ALL.len()]);
+
+impl<T> Tables<T> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Contents {
-    sealed: Vec<Arc<Chunk>>,
-    open: Chunk,
-    pub(super) rows: usize,
-    pub(super) bytes: usize,
-    pub(super) frozen: Vec<Arc<Frozen>>,
-    pub(super) segments: Vec<Arc<Segment>>,
-    /// Why segments cannot be written, for as long as that is so.
-    pub(super) trouble: Option<String>,
-    pub(super) closing: bool,
+impl<T> Index<Table> for Tables<T> {
+    type Output = T;
+
+    fn index(&self, table: Table) -> &T {
+        &self.0[table as usize]
+    }
 }
 
-impl Contents {
-    /// Takes the spans of a request.
-    pub(super) fn push(&mut self, mut chunk: Chunk) {
+impl<T> IndexMut<Table> for Tables<T> {
+    fn index_mut(&mut self, table: Table) -> &mut T {
+        &mut self.0[table as usize]
+    }
+}
+
+/// The rows of a table that are in no segment, and in no generation that is complete.
+#[derive(Debug)]
+pub(super) struct Memory<R> {
+    sealed: Vec<Arc<Chunk<R>>>,
+    open: Chunk<R>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl<R> Default for Memory<R> {
+    fn default() -> Self {
+        Self { sealed: Vec::new(), open: Chunk::default(), rows: 0, bytes: 0 }
+    }
+}
+
+impl<R: Record> Memory<R> {
+    fn push(&mut self, mut chunk: Chunk<R>) {
+        if chunk.rows.is_empty() {
+            return;
+        }
         self.rows += chunk.rows.len();
         self.bytes += chunk.size();
         if chunk.rows.len() < GATHER && self.open.absorb(&chunk) {
@@ -58,30 +76,116 @@ impl Contents {
         }
     }
 
-    /// Sets aside everything in memory as one generation; nothing if there is nothing.
-    pub(super) fn freeze(&mut self, generation: u64) -> Option<Arc<Frozen>> {
+    fn take(&mut self) -> Vec<Arc<Chunk<R>>> {
         self.seal();
         (self.rows, self.bytes) = (0, 0);
-        let chunks = std::mem::take(&mut self.sealed);
-        let frozen = (!chunks.is_empty()).then(|| Arc::new(Frozen { generation, chunks }))?;
+        std::mem::take(&mut self.sealed)
+    }
+}
+
+/// The rows of one generation, complete.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) generation: u64,
+    pub(super) spans: Vec<Arc<Chunk<Row>>>,
+    pub(super) logs: Vec<Arc<Chunk<LogRow>>>,
+    pub(super) points: Vec<Arc<Chunk<PointRow>>>,
+}
+
+/// What a question about one table is put to.
+#[derive(Debug)]
+pub(super) struct Snapshot<R> {
+    pub(super) chunks: Vec<Arc<Chunk<R>>>,
+    pub(super) segments: Vec<Arc<Segment>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    spans: Memory<Row>,
+    logs: Memory<LogRow>,
+    points: Memory<PointRow>,
+    pub(super) frozen: Vec<Arc<Frozen>>,
+    pub(super) segments: Tables<Vec<Arc<Segment>>>,
+    /// Why segments cannot be written, for as long as that is so.
+    pub(super) trouble: Option<String>,
+    pub(super) closing: bool,
+}
+
+/// Rows of a table that has a place in the contents.
+pub(super) trait Stored: Record {
+    fn memory(contents: &Contents) -> &Memory<Self>;
+    fn memory_mut(contents: &mut Contents) -> &mut Memory<Self>;
+    fn frozen(frozen: &Frozen) -> &[Arc<Chunk<Self>>];
+}
+
+macro_rules! stored {
+    ($row:ty, $place:ident) => {
+        impl Stored for $row {
+            fn memory(contents: &Contents) -> &Memory<Self> {
+                &contents.$place
+            }
+
+            fn memory_mut(contents: &mut Contents) -> &mut Memory<Self> {
+                &mut contents.$place
+            }
+
+            fn frozen(frozen: &Frozen) -> &[Arc<Chunk<Self>>] {
+                &frozen.$place
+            }
+        }
+    };
+}
+
+stored!(Row, spans);
+stored!(LogRow, logs);
+stored!(PointRow, points);
+
+impl Contents {
+    /// Takes the rows of a request.
+    pub(super) fn push<R: Stored>(&mut self, chunk: Chunk<R>) {
+        R::memory_mut(self).push(chunk);
+    }
+
+    /// Rows and bytes that wait for a segment, those of complete generations left out.
+    pub(super) const fn waiting(&self) -> (usize, usize) {
+        let rows = self.spans.rows + self.logs.rows + self.points.rows;
+        (rows, self.spans.bytes + self.logs.bytes + self.points.bytes)
+    }
+
+    /// Sets aside everything in memory as one generation; nothing if there is nothing.
+    pub(super) fn freeze(&mut self, generation: u64) -> Option<Arc<Frozen>> {
+        let (spans, logs, points) = (self.spans.take(), self.logs.take(), self.points.take());
+        if spans.is_empty() && logs.is_empty() && points.is_empty() {
+            return None;
+        }
+        let frozen = Arc::new(Frozen { generation, spans, logs, points });
         self.frozen.push(Arc::clone(&frozen));
         Some(frozen)
     }
 
-    /// Puts a segment in the place of what it was made of.
-    pub(super) fn written(&mut self, generation: u64, segment: Arc<Segment>) {
+    /// Puts segments in the place of what they were made of.
+    pub(super) fn written(&mut self, generation: u64, segments: Vec<Segment>) {
         self.frozen.retain(|frozen| frozen.generation != generation);
-        self.segments.push(segment);
+        for segment in segments {
+            self.segments[segment.table].push(Arc::new(segment));
+        }
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
-        let mut chunks: Vec<Arc<Chunk>> =
-            self.frozen.iter().flat_map(|frozen| frozen.chunks.iter().cloned()).collect();
-        chunks.extend(self.sealed.iter().cloned());
-        if !self.open.rows.is_empty() {
-            chunks.push(Arc::new(self.open.clone()));
+    /// Rows in memory.
+    pub(super) fn in_memory<R: Stored>(&self) -> u64 {
+        let frozen = self.frozen.iter().flat_map(|frozen| R::frozen(frozen));
+        (R::memory(self).rows + frozen.map(|chunk| chunk.rows.len()).sum::<usize>()) as u64
+    }
+
+    pub(super) fn snapshot<R: Stored>(&self) -> Snapshot<R> {
+        let mut chunks: Vec<Arc<Chunk<R>>> =
+            self.frozen.iter().flat_map(|frozen| R::frozen(frozen).iter().cloned()).collect();
+        let memory = R::memory(self);
+        chunks.extend(memory.sealed.iter().cloned());
+        if !memory.open.rows.is_empty() {
+            chunks.push(Arc::new(memory.open.clone()));
         }
-        Snapshot { chunks, segments: self.segments.clone() }
+        Snapshot { chunks, segments: self.segments[R::TABLE].clone() }
     }
 }
 

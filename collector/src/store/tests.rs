@@ -17,7 +17,7 @@ use tempfile::tempdir;
 use super::{Options, Store};
 use crate::ingest::{Accepted, Ingest as _, Refusal, Signal};
 use crate::query::engine::Flow;
-use crate::query::{Columns, Control, Engine as _, Must, Order, Scan, SpanColumn, TimeRange};
+use crate::query::{Columns, Control, Engine as _, Must, Order, Scan, SpanColumn, Table, TimeRange};
 use crate::value::Value;
 
 fn attribute(key: &str, value: Any) -> KeyValue {
@@ -75,7 +75,7 @@ fn open(path: &Path) -> Store {
 /// The values of `number` in the order that they come.
 fn numbers(store: &Store, must: Vec<Must>, time: TimeRange, order: Order) -> Vec<i64> {
     let columns = Columns::Some(vec![SpanColumn::Attribute("number".to_owned())]);
-    let scan = Scan { time, must, columns, order };
+    let scan = Scan { table: Table::Spans, time, must, columns, order };
     let control = Control::new(None, usize::MAX);
     let mut parts = store.parts(&scan).unwrap();
     match order {
@@ -104,7 +104,7 @@ fn all(store: &Store) -> BTreeSet<i64> {
 /// Waits until nothing is left to be written: the state tells, no clock.
 fn settle(store: &Store) {
     let mut contents = store.shared.state.lock();
-    while !contents.frozen.is_empty() || contents.rows >= small().segment_rows {
+    while !contents.frozen.is_empty() || contents.waiting().0 >= small().segment_rows {
         contents = store.shared.state.wait(contents, std::time::Duration::from_millis(20));
     }
 }
@@ -119,7 +119,7 @@ fn what_is_acknowledged_is_found_at_once_in_segments_and_after_a_restart() {
         assert_eq!(all(&store).len() as u64, first + 1_000);
     }
     settle(&store);
-    assert!(store.figures().segments >= 1, "{:?}", store.figures());
+    assert!(store.figures().spans.segments >= 1, "{:?}", store.figures());
     drop(store);
     let store = open(dir.path());
     settle(&store);
@@ -168,7 +168,13 @@ fn times_are_exact_and_parts_are_in_order() {
     let found = numbers(&store, Vec::new(), time, Order::Any);
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), (3_333..9_999).collect());
     for part in store
-        .parts(&Scan { time, must: Vec::new(), columns: Columns::All, order: Order::NewestFirst })
+        .parts(&Scan {
+            table: Table::Spans,
+            time,
+            must: Vec::new(),
+            columns: Columns::All,
+            order: Order::NewestFirst,
+        })
         .unwrap()
     {
         let mut before = i64::MAX;
@@ -197,7 +203,7 @@ fn a_batch_that_comes_again_counts_once() {
     let store = open(dir.path());
     assert_eq!(send(&store, batch).unwrap().accepted, 6_000);
     assert_eq!(all(&store), (0..6_000).collect());
-    assert_eq!(store.figures().repeated, 6_000);
+    assert_eq!(store.figures().spans.repeated, 6_000);
 }
 
 #[test]
@@ -238,7 +244,8 @@ fn values_keep_their_types_in_memory_and_on_disk() {
     send(&store, request(vec![odd(20_000)])).unwrap();
     let mut seen = 0;
     let must = vec![Must::EventName("retry \"x\"".to_owned())];
-    let scan = Scan { time: TimeRange::ALL, must, columns: Columns::All, order: Order::Any };
+    let scan =
+        Scan { table: Table::Spans, time: TimeRange::ALL, must, columns: Columns::All, order: Order::Any };
     for part in store.parts(&scan).unwrap() {
         part.read(&Control::new(None, usize::MAX), &mut |batch| {
             let Some(events) = batch.column_by_name("events") else { return Ok(Flow::Continue) };

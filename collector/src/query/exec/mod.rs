@@ -12,7 +12,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, TimeRange};
+use super::engine::{
+    Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
+};
 use super::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
@@ -75,7 +77,7 @@ impl Plan {
     }
 
     fn scan(&self, columns: Columns, order: Order) -> Scan {
-        Scan { time: self.time, must: self.must.clone(), columns, order }
+        Scan { table: Table::Spans, time: self.time, must: self.must.clone(), columns, order }
     }
 }
 
@@ -133,6 +135,7 @@ impl Queries {
         })?;
         let id = id.to_be_bytes();
         let scan = Scan {
+            table: Table::Spans,
             time: TimeRange::ALL,
             must: vec![Must::Trace(id)],
             columns: Columns::All,

@@ -135,8 +135,8 @@ pub(in crate::store) struct Index {
 }
 
 impl Index {
-    /// The index of sorted spans.
-    pub(in crate::store) fn build(batch: &RecordBatch) -> Self {
+    /// The index of rows that are sorted by this column.
+    pub(in crate::store) fn build(batch: &RecordBatch, time: &str) -> Self {
         let rows = batch.num_rows();
         let mut index = Self { rows: rows as u64, blocks: Vec::new(), words: Vec::new() };
         let mut entries = Entries::of(batch);
@@ -147,7 +147,7 @@ impl Index {
             let mut hashes = entries.hashes(first, end);
             hashes.sort_unstable();
             hashes.dedup();
-            let start = times("start").map_or((0, 0), |column| {
+            let start = times(time).map_or((0, 0), |column| {
                 let column = column.as_primitive::<TimestampNanosecondType>();
                 (column.value(first), column.value(end - 1))
             });

@@ -1,4 +1,4 @@
-//! Spans on disk: one Parquet file with its index beside it, both written once.
+//! Rows of a table on disk: one Parquet file with its index beside it, both written once.
 
 mod index;
 mod read;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 
+use crate::query::Table;
+
 pub(super) use index::{Index, Tests};
 pub(super) use read::{SegmentPart, identities};
 pub(super) use write::write;
@@ -24,6 +26,8 @@ const PURE: &str = "agentvitals.pure";
 /// A segment that can be read.
 #[derive(Debug)]
 pub(super) struct Segment {
+    /// What its rows are.
+    pub(super) table: Table,
     /// The Parquet file.
     pub(super) path: PathBuf,
     /// The generations of the log that are in it, the first and the last.
@@ -48,8 +52,8 @@ pub(super) fn generations(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Segment {
-    /// Opens a segment. An index that is missing or damaged is made again from the spans.
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    /// Opens a segment. An index that is missing or damaged is made again from the rows.
+    pub(super) fn open(table: Table, path: PathBuf) -> io::Result<Self> {
         let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
         let generations = generations(&path).ok_or_else(|| told(&"is not named as a segment"))?;
         let file = File::open(&path).map_err(|error| super::disk::named(&path, &error))?;
@@ -60,7 +64,7 @@ impl Segment {
         let index = match std::fs::read(&beside).ok().and_then(|bytes| Index::parse(&bytes, rows)) {
             Some(index) => index,
             None => {
-                let index = read::index_of(&file, &metadata).map_err(|error| told(&error))?;
+                let index = read::index_of(&file, &metadata, table).map_err(|error| told(&error))?;
                 super::disk::write_atomically(&beside, &index.to_bytes())?;
                 index
             }
@@ -73,10 +77,10 @@ impl Segment {
             .and_then(|entry| serde_json::from_str(entry.value.as_deref()?).ok())
             .unwrap_or_default();
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
-        Ok(Self { path, generations, bytes, rows, index, metadata, pure })
+        Ok(Self { table, path, generations, bytes, rows, index, metadata, pure })
     }
 
-    /// The part of it that may hold spans of a scan.
+    /// The part of it that may hold rows of a scan.
     pub(super) fn part(self: &Arc<Self>, scan: &crate::query::Scan) -> Option<SegmentPart> {
         let blocks = self.index.blocks(&Tests::of(&scan.must), scan.time);
         (!blocks.is_empty()).then(|| SegmentPart::new(Arc::clone(self), scan.clone(), blocks))

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int8Type, Int64Type, TimestampNanosecondType};
+use arrow_array::types::{Int8Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 
 use super::{BLOCK, Index, Segment};
 use crate::query::engine::{Flow, Visit};
-use crate::query::{Columns, Control, Order, Part, QueryError, Scan, SpanColumn};
+use crate::query::{Columns, Control, Order, Part, QueryError, Scan, SpanColumn, Table};
 use crate::store::spans::chunk::identity;
 
 /// Blocks that are read at once at most, when rows are wanted in order.
@@ -76,7 +76,7 @@ impl SegmentPart {
             .segment
             .metadata
             .schema()
-            .index_of("start")
+            .index_of(self.segment.table.time_column())
             .map_err(|error| failed(&self.segment, &error))?;
         let mut below = first;
         let mut inside = 0;
@@ -208,24 +208,42 @@ fn reader(
 }
 
 /// The index of a segment that lost its own.
-pub(super) fn index_of(file: &File, metadata: &ArrowReaderMetadata) -> Result<Index, ParquetError> {
+pub(super) fn index_of(
+    file: &File,
+    metadata: &ArrowReaderMetadata,
+    table: Table,
+) -> Result<Index, ParquetError> {
     let batches = reader(file, metadata, None, None, 16 * BLOCK)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(Index::build(&concat_batches(metadata.schema(), &batches)?))
+    Ok(Index::build(&concat_batches(metadata.schema(), &batches)?, table.time_column()))
 }
 
-/// Calls with what tells each span from others.
+/// Calls with what tells each span, or each request of other records, from others.
 pub(in crate::store) fn identities(segment: &Segment, mut f: impl FnMut(u64)) -> Result<(), QueryError> {
     let told = |error: &dyn std::fmt::Display| failed(segment, error);
     let file = File::open(&segment.path).map_err(|error| told(&error))?;
     let schema = segment.metadata.schema();
-    let places = ["trace_id", "span_id", "kind", "start", "duration_ns"].map(|name| schema.index_of(name));
-    let places = places.into_iter().collect::<Result<Vec<usize>, _>>().map_err(|error| told(&error))?;
+    let names: &[&str] = match segment.table {
+        Table::Spans => &["trace_id", "span_id", "kind", "start", "duration_ns"],
+        Table::Logs | Table::Metrics => &["batch"],
+    };
+    let places = names.iter().map(|name| schema.index_of(name));
+    let places = places.collect::<Result<Vec<usize>, _>>().map_err(|error| told(&error))?;
     let reader =
         reader(&file, &segment.metadata, Some(&places), None, 4 * BLOCK).map_err(|error| told(&error))?;
+    let mut last = None;
     for batch in reader {
         let batch = batch.map_err(|error| told(&error))?;
         let column =
             |name: &str| batch.column_by_name(name).ok_or_else(|| told(&format!("lacks the column {name}")));
+        if segment.table != Table::Spans {
+            for &batch in column("batch")?.as_primitive::<UInt64Type>().values() {
+                if last != Some(batch) {
+                    f(batch);
+                    last = Some(batch);
+                }
+            }
+            continue;
+        }
         let (traces, spans) =
             (column("trace_id")?.as_fixed_size_binary(), column("span_id")?.as_fixed_size_binary());
         let kinds = column("kind")?.as_primitive::<Int8Type>();

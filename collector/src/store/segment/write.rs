@@ -16,27 +16,34 @@ use super::{BLOCK, Index, PURE, Segment, path};
 use crate::query::Columns;
 use crate::store::disk;
 use crate::store::spans::assemble::{At, assemble};
-use crate::store::spans::chunk::Chunk;
+use crate::store::spans::chunk::{Chunk, Record};
 
 const ROW_GROUP: usize = 65_536;
 
-/// Writes the spans of chunks, which are those of these generations of the log. It is durable when this returns.
-pub(in crate::store) fn write(dir: &Path, generations: (u64, u64), chunks: &[&Chunk]) -> io::Result<Segment> {
+/// Writes the rows of chunks, which are those of these generations of the log. It is durable when this returns.
+pub(in crate::store) fn write<R: Record>(
+    dir: &Path,
+    generations: (u64, u64),
+    chunks: &[&Chunk<R>],
+) -> io::Result<Segment> {
     let mut order: Vec<(i64, At)> = Vec::with_capacity(chunks.iter().map(|chunk| chunk.rows.len()).sum());
     for (place, chunk) in (0_u32..).zip(chunks) {
-        order.extend((0_u32..).zip(&chunk.rows).map(|(row, span)| (span.start, At { chunk: place, row })));
+        order.extend(
+            (0_u32..).zip(&chunk.rows).map(|(row, record)| (record.time(), At { chunk: place, row })),
+        );
     }
-    order.sort_unstable_by_key(|(start, at)| (*start, at.chunk, at.row));
+    order.sort_unstable_by_key(|(time, at)| (*time, at.chunk, at.row));
     let rows: Vec<At> = order.into_iter().map(|(_, at)| at).collect();
     let assembled = assemble(chunks, &rows, &Columns::All).map_err(io::Error::other)?;
     drop(rows);
 
     let target = path(dir, generations.0, generations.1);
-    disk::write_atomically(&target.with_extension("idx"), &Index::build(&assembled.batch).to_bytes())?;
+    let index = Index::build(&assembled.batch, R::TABLE.time_column());
+    disk::write_atomically(&target.with_extension("idx"), &index.to_bytes())?;
     let unfinished = disk::temporary(&target);
     let written = write_parquet(&unfinished, &assembled.batch, &assembled.pure);
     match written.and_then(|()| disk::publish(&unfinished, &target)) {
-        Ok(()) => Segment::open(target),
+        Ok(()) => Segment::open(R::TABLE, target),
         Err(error) => {
             // What is left of it would only take room on a disk that may be full.
             let _ = std::fs::remove_file(&unfinished);
@@ -80,7 +87,7 @@ fn properties(batch: &RecordBatch, pure: &[String]) -> WriterProperties {
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let path = || ColumnPath::from(vec![field.name().clone()]);
         match field.name().as_str() {
-            "start" => {
+            "start" | "time" => {
                 properties = properties
                     .set_column_statistics_enabled(path(), EnabledStatistics::Page)
                     .set_column_dictionary_enabled(path(), false)
@@ -91,7 +98,7 @@ fn properties(batch: &RecordBatch, pure: &[String]) -> WriterProperties {
                     .set_column_dictionary_enabled(path(), false)
                     .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
             }
-            "span_id" | "attributes" | "events" | "links" => {
+            "span_id" | "attributes" | "events" | "links" | "body" | "buckets" | "exemplars" => {
                 properties = properties
                     .set_column_dictionary_enabled(path(), false)
                     .set_column_statistics_enabled(path(), EnabledStatistics::None);

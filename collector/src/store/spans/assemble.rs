@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array,
-    RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use hashbrown::HashMap;
 
-use super::chunk::{Cell, Chunk, NONE, Pool, Row};
+use super::chunk::{Cell, Chunk, NONE, Pool, Record};
 use crate::query::{Columns, SpanColumn};
 use crate::value::{write_double, write_int, write_string};
 
@@ -34,15 +34,21 @@ pub(in crate::store) struct Assembled {
 }
 
 /// The rows of chunks as a batch, in the order given.
-pub(in crate::store) fn assemble(
-    chunks: &[&Chunk],
+pub(in crate::store) fn assemble<R: Record>(
+    chunks: &[&Chunk<R>],
     rows: &[At],
     columns: &Columns,
 ) -> Result<Assembled, ArrowError> {
     let texts = Texts::of(chunks);
     let source = Source { chunks, rows, texts: &texts };
     let mut made = Made::default();
-    source.fixed(columns, &mut made)?;
+    let wanted = |name: &str| match columns {
+        Columns::All => true,
+        Columns::Some(columns) => {
+            columns.iter().any(|column| matches!(column, SpanColumn::Fixed(n) if *n == name))
+        }
+    };
+    R::columns(&source, &wanted, &mut made)?;
     let plan = source.plan(columns);
     if !plan.keys.is_empty() || plan.residual {
         source.attributes(&plan, &mut made);
@@ -53,14 +59,16 @@ pub(in crate::store) fn assemble(
     Ok(Assembled { batch, pure: plan.pure() })
 }
 
+/// The columns made so far.
 #[derive(Default)]
-struct Made {
+pub(in crate::store) struct Made {
     fields: Vec<Field>,
     arrays: Vec<ArrayRef>,
 }
 
 impl Made {
-    fn add(&mut self, name: &str, nullable: bool, array: ArrayRef) {
+    /// Adds one.
+    pub(in crate::store) fn add(&mut self, name: &str, nullable: bool, array: ArrayRef) {
         self.fields.push(Field::new(name, array.data_type().clone(), nullable));
         self.arrays.push(array);
     }
@@ -74,7 +82,7 @@ struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    fn of(chunks: &[&'a Chunk]) -> Self {
+    fn of<R>(chunks: &[&'a Chunk<R>]) -> Self {
         let all = |pool: &'a Pool| {
             (0..pool.len()).map(move |number| pool.get(u32::try_from(number).unwrap_or(NONE)))
         };
@@ -130,104 +138,45 @@ impl Plan<'_> {
     }
 }
 
-struct Source<'a> {
-    chunks: &'a [&'a Chunk],
+/// Rows of chunks, in order.
+pub(in crate::store) struct Source<'a, R> {
+    chunks: &'a [&'a Chunk<R>],
     rows: &'a [At],
     texts: &'a Texts<'a>,
 }
 
-impl<'a> Source<'a> {
-    fn rows(&self) -> impl Iterator<Item = (u32, &'a Chunk, &'a Row)> + '_ {
+impl<'a, R: Record> Source<'a, R> {
+    fn rows(&self) -> impl Iterator<Item = (u32, &'a Chunk<R>, &'a R)> + '_ {
         self.rows.iter().map(|at| {
             let chunk = self.chunks[at.chunk as usize];
             (at.chunk, chunk, &chunk.rows[at.row as usize])
         })
     }
 
-    fn dictionary(&self, of: impl Fn(&Row) -> u32) -> ArrayRef {
+    /// The rows.
+    pub(in crate::store) fn records(&self) -> impl Iterator<Item = &'a R> + '_ {
+        self.rows().map(|(_, _, row)| row)
+    }
+
+    /// How many there are.
+    pub(in crate::store) const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// A column of texts that repeat.
+    pub(in crate::store) fn dictionary(&self, of: impl Fn(&R) -> u32) -> ArrayRef {
         let numbers: Vec<u32> =
             self.rows().map(|(chunk, _, row)| self.texts.number(chunk, of(row))).collect();
         dictionary(&numbers, &self.texts.of).0
     }
 
-    fn plain(&self, of: impl Fn(&Row) -> u32) -> ArrayRef {
-        let text = |(_, chunk, row): (u32, &'a Chunk, &'a Row)| {
+    /// A column of texts that hardly repeat.
+    pub(in crate::store) fn plain(&self, of: impl Fn(&R) -> u32) -> ArrayRef {
+        let text = |(_, chunk, row): (u32, &'a Chunk<R>, &'a R)| {
             let number = of(row);
             (number != NONE).then(|| chunk.pool.get(number))
         };
         Arc::new(self.rows().map(text).collect::<StringArray>())
-    }
-
-    fn fixed(&self, columns: &Columns, made: &mut Made) -> Result<(), ArrowError> {
-        let wanted = |name: &str| match columns {
-            Columns::All => true,
-            Columns::Some(columns) => {
-                columns.iter().any(|column| matches!(column, SpanColumn::Fixed(n) if *n == name))
-            }
-        };
-        let rows = || self.rows().map(|(_, _, row)| row);
-        if wanted("trace_id") {
-            made.add("trace_id", false, ids(rows().map(|row| Some(row.trace_id)), self.rows.len())?);
-        }
-        if wanted("span_id") {
-            made.add("span_id", false, ids(rows().map(|row| Some(row.span_id)), self.rows.len())?);
-        }
-        if wanted("parent_span_id") {
-            let parents = rows().map(|row| (row.parent != [0; 8]).then_some(row.parent));
-            made.add("parent_span_id", true, ids(parents, self.rows.len())?);
-        }
-        if wanted("service") {
-            made.add("service", false, self.dictionary(|row| row.service));
-        }
-        if wanted("name") {
-            made.add("name", false, self.dictionary(|row| row.name));
-        }
-        if wanted("kind") {
-            made.add("kind", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.kind))));
-        }
-        if wanted("start") {
-            let start = TimestampNanosecondArray::from_iter_values(rows().map(|row| row.start));
-            made.add("start", false, Arc::new(start));
-        }
-        if wanted("duration_ns") {
-            made.add(
-                "duration_ns",
-                false,
-                Arc::new(Int64Array::from_iter_values(rows().map(|row| row.duration))),
-            );
-        }
-        if wanted("status") {
-            made.add("status", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.status))));
-        }
-        if wanted("status_message") {
-            made.add("status_message", true, self.dictionary(|row| row.message));
-        }
-        if wanted("trace_state") {
-            made.add("trace_state", true, self.dictionary(|row| row.trace_state));
-        }
-        if wanted("flags") {
-            made.add("flags", false, Arc::new(UInt32Array::from_iter_values(rows().map(|row| row.flags))));
-        }
-        for (index, name) in ["dropped_attributes", "dropped_events", "dropped_links"].into_iter().enumerate()
-        {
-            if wanted(name) {
-                let counts = UInt32Array::from_iter_values(rows().map(|row| row.dropped[index]));
-                made.add(name, false, Arc::new(counts));
-            }
-        }
-        if wanted("resource") {
-            made.add("resource", false, self.dictionary(|row| row.resource));
-        }
-        if wanted("scope") {
-            made.add("scope", false, self.dictionary(|row| row.scope));
-        }
-        if wanted("events") {
-            made.add("events", true, self.plain(|row| row.events));
-        }
-        if wanted("links") {
-            made.add("links", true, self.plain(|row| row.links));
-        }
-        Ok(())
     }
 
     /// How often each key has each kind of value, and so which keys get a column.
@@ -345,7 +294,8 @@ fn write_cell(cell: Cell, pool: &Pool, out: &mut String) {
     }
 }
 
-fn ids<const N: usize>(
+/// A column of ids.
+pub(in crate::store) fn ids<const N: usize>(
     ids: impl Iterator<Item = Option<[u8; N]>>,
     rows: usize,
 ) -> Result<ArrayRef, ArrowError> {

@@ -1,8 +1,14 @@
-//! Spans in memory: rows of one size, with every text in a pool of the chunk, so that a span needs few bytes and a value is
-//! compared as a number.
+//! Records in memory: rows of one size, with every text in a pool of the chunk, so that a record needs few bytes and a
+//! value is compared as a number.
 
+use std::fmt::Debug;
+
+use arrow_schema::ArrowError;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::assemble::{Made, Source};
+use crate::query::Table;
 
 /// No text, no such thing.
 pub(in crate::store) const NONE: u32 = u32::MAX;
@@ -93,6 +99,48 @@ pub(in crate::store) struct Attribute {
     pub(in crate::store) cell: Cell,
 }
 
+/// One row of a table; texts by number.
+pub(in crate::store) trait Record: Copy + Debug + Send + Sync + 'static {
+    /// The table whose rows these are.
+    const TABLE: Table;
+
+    /// What the rows are sorted by, in nanoseconds since 1970.
+    fn time(&self) -> i64;
+
+    /// The place of its first attribute, and how many there are.
+    fn attributes(&self) -> (u32, u32);
+
+    /// Its attributes are somewhere else now.
+    fn set_first_attribute(&mut self, first: u32);
+
+    /// Calls with every number of a text, those of attributes left out.
+    fn texts(&mut self, each: &mut dyn FnMut(&mut u32));
+
+    /// The trace; zeros for none.
+    fn trace_id(&self) -> [u8; 16];
+
+    /// The span; zeros for none.
+    fn span_id(&self) -> [u8; 8];
+
+    /// The service's name.
+    fn service(&self) -> u32;
+
+    /// The name.
+    fn name(&self) -> u32;
+
+    /// The row, if it is a span.
+    fn as_span(&self) -> Option<&Row> {
+        None
+    }
+
+    /// Adds the columns that are wanted, other than attributes.
+    fn columns(
+        source: &Source<'_, Self>,
+        wanted: &dyn Fn(&str) -> bool,
+        made: &mut Made,
+    ) -> Result<(), ArrowError>;
+}
+
 /// One span; texts by number.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Row {
@@ -142,29 +190,36 @@ pub(in crate::store) fn identity(
     xxh3_64(&bytes)
 }
 
-/// The spans of one request, or of some small ones.
-#[derive(Debug, Default, Clone)]
-pub(in crate::store) struct Chunk {
-    pub(in crate::store) rows: Vec<Row>,
+/// The rows of one request, or of some small ones.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Chunk<R = Row> {
+    pub(in crate::store) rows: Vec<R>,
     pub(in crate::store) attributes: Vec<Attribute>,
     pub(in crate::store) pool: Pool,
 }
 
-impl Chunk {
+impl<R> Default for Chunk<R> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), attributes: Vec::new(), pool: Pool::default() }
+    }
+}
+
+impl<R: Record> Chunk<R> {
     /// The attributes of a row.
-    pub(in crate::store) fn attributes(&self, row: &Row) -> &[Attribute] {
-        let first = row.first_attribute as usize;
-        &self.attributes[first..first + row.attributes as usize]
+    pub(in crate::store) fn attributes(&self, row: &R) -> &[Attribute] {
+        let (first, count) = row.attributes();
+        let first = first as usize;
+        &self.attributes[first..first + count as usize]
     }
 
     /// The value of a row's attribute by the number of its key.
-    pub(in crate::store) fn cell(&self, row: &Row, key: u32) -> Option<Cell> {
+    pub(in crate::store) fn cell(&self, row: &R, key: u32) -> Option<Cell> {
         self.attributes(row).iter().find(|attribute| attribute.key == key).map(|attribute| attribute.cell)
     }
 
     /// Bytes that it takes, about.
     pub(in crate::store) fn size(&self) -> usize {
-        self.rows.capacity() * size_of::<Row>()
+        self.rows.capacity() * size_of::<R>()
             + self.attributes.capacity() * size_of::<Attribute>()
             + self.pool.size()
     }
@@ -207,19 +262,8 @@ impl Chunk {
                 self.attributes.push(Attribute { key, cell });
             }
             let mut row = *row;
-            row.first_attribute = first_attribute;
-            for field in [
-                &mut row.service,
-                &mut row.name,
-                &mut row.message,
-                &mut row.trace_state,
-                &mut row.resource,
-                &mut row.scope,
-                &mut row.events,
-                &mut row.links,
-            ] {
-                *field = number(&mut self.pool, *field);
-            }
+            row.set_first_attribute(first_attribute);
+            row.texts(&mut |text| *text = number(&mut self.pool, *text));
             self.rows.push(row);
         }
         true

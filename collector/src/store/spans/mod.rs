@@ -1,6 +1,8 @@
-//! Spans: how they are kept in memory, and as columns.
+//! Spans: how they are kept in memory, and as columns; and what rows of every table have in common.
 
 pub(in crate::store) mod assemble;
 pub(in crate::store) mod chunk;
+mod columns;
 pub(in crate::store) mod decode;
+pub(in crate::store) mod fields;
 pub(in crate::store) mod select;

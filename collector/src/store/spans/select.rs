@@ -1,6 +1,6 @@
 //! Which rows of a chunk fulfil the conditions of a scan: exactly, as far as a chunk can tell cheaply.
 
-use super::chunk::{Cell, Chunk, NONE, Row};
+use super::chunk::{Cell, Chunk, NONE, Record, Row};
 use crate::query::{Must, TimeRange};
 use crate::value::Value;
 
@@ -27,20 +27,20 @@ enum Test {
 }
 
 /// The places of the rows that may match, in no order.
-pub(in crate::store) fn select(chunk: &Chunk, time: TimeRange, must: &[Must]) -> Vec<u32> {
+pub(in crate::store) fn select<R: Record>(chunk: &Chunk<R>, time: TimeRange, must: &[Must]) -> Vec<u32> {
     let tests: Vec<Test> = must.iter().map(|must| Test::of(must, chunk)).collect();
     if tests.iter().any(|test| matches!(test, Test::Never)) {
         return Vec::new();
     }
     let places = chunk.rows.iter().enumerate();
     places
-        .filter(|(_, row)| time.contains(row.start) && tests.iter().all(|test| test.holds(chunk, row)))
+        .filter(|(_, row)| time.contains(row.time()) && tests.iter().all(|test| test.holds(chunk, row)))
         .filter_map(|(place, _)| u32::try_from(place).ok())
         .collect()
 }
 
 impl Test {
-    fn of(must: &Must, chunk: &Chunk) -> Self {
+    fn of<R: Record>(must: &Must, chunk: &Chunk<R>) -> Self {
         let text = |text: &str, test: fn(u32) -> Self| chunk.pool.find(text).map_or(Self::Never, test);
         match must {
             Must::AnyOf(any) => {
@@ -75,24 +75,26 @@ impl Test {
         }
     }
 
-    fn holds(&self, chunk: &Chunk, row: &Row) -> bool {
+    fn holds<R: Record>(&self, chunk: &Chunk<R>, row: &R) -> bool {
+        // What only spans have is left to whoever asked.
+        let span = |test: &dyn Fn(&Row) -> bool| row.as_span().is_none_or(test);
         match self {
             Self::Any(tests) => tests.iter().any(|test| test.holds(chunk, row)),
             Self::Never => false,
             Self::Always => true,
-            Self::Trace(id) => row.trace_id == *id,
-            Self::Span(id) => row.span_id == *id,
-            Self::Root => row.parent == [0; 8],
-            Self::Service(service) => row.service == *service,
-            Self::Name(name) => row.name == *name,
-            Self::Kind(kind) => row.kind == *kind,
-            Self::Status(status) => row.status == *status,
-            Self::AtLeast(duration) => row.duration >= *duration,
-            Self::AtMost(duration) => row.duration <= *duration,
+            Self::Trace(id) => row.trace_id() == *id,
+            Self::Span(id) => row.span_id() == *id,
+            Self::Service(service) => row.service() == *service,
+            Self::Name(name) => row.name() == *name,
+            Self::Root => span(&|row| row.parent == [0; 8]),
+            Self::Kind(kind) => span(&|row| row.kind == *kind),
+            Self::Status(status) => span(&|row| row.status == *status),
+            Self::AtLeast(duration) => span(&|row| row.duration >= *duration),
+            Self::AtMost(duration) => span(&|row| row.duration <= *duration),
+            Self::Events => span(&|row| row.events != NONE),
+            Self::Links => span(&|row| row.links != NONE),
             Self::Attribute(key, wanted) => chunk.cell(row, *key).is_some_and(|cell| same(cell, *wanted)),
             Self::Other(key) => matches!(chunk.cell(row, *key), Some(Cell::Json(_))),
-            Self::Events => row.events != NONE,
-            Self::Links => row.links != NONE,
         }
     }
 }

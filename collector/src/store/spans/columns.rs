@@ -1,0 +1,132 @@
+//! The columns of spans, other than attributes.
+
+use std::sync::Arc;
+
+use arrow_array::{Int8Array, Int64Array, TimestampNanosecondArray, UInt32Array};
+use arrow_schema::ArrowError;
+
+use super::assemble::{Made, Source, ids};
+use super::chunk::{Record, Row};
+use crate::query::Table;
+
+impl Record for Row {
+    const TABLE: Table = Table::Spans;
+
+    fn time(&self) -> i64 {
+        self.start
+    }
+
+    fn attributes(&self) -> (u32, u32) {
+        (self.first_attribute, self.attributes)
+    }
+
+    fn set_first_attribute(&mut self, first: u32) {
+        self.first_attribute = first;
+    }
+
+    fn texts(&mut self, each: &mut dyn FnMut(&mut u32)) {
+        for text in [
+            &mut self.service,
+            &mut self.name,
+            &mut self.message,
+            &mut self.trace_state,
+            &mut self.resource,
+            &mut self.scope,
+            &mut self.events,
+            &mut self.links,
+        ] {
+            each(text);
+        }
+    }
+
+    fn trace_id(&self) -> [u8; 16] {
+        self.trace_id
+    }
+
+    fn span_id(&self) -> [u8; 8] {
+        self.span_id
+    }
+
+    fn service(&self) -> u32 {
+        self.service
+    }
+
+    fn name(&self) -> u32 {
+        self.name
+    }
+
+    fn as_span(&self) -> Option<&Row> {
+        Some(self)
+    }
+
+    fn columns(
+        source: &Source<'_, Self>,
+        wanted: &dyn Fn(&str) -> bool,
+        made: &mut Made,
+    ) -> Result<(), ArrowError> {
+        let rows = || source.records();
+        if wanted("trace_id") {
+            made.add("trace_id", false, ids(rows().map(|row| Some(row.trace_id)), source.len())?);
+        }
+        if wanted("span_id") {
+            made.add("span_id", false, ids(rows().map(|row| Some(row.span_id)), source.len())?);
+        }
+        if wanted("parent_span_id") {
+            let parents = rows().map(|row| (row.parent != [0; 8]).then_some(row.parent));
+            made.add("parent_span_id", true, ids(parents, source.len())?);
+        }
+        if wanted("service") {
+            made.add("service", false, source.dictionary(|row| row.service));
+        }
+        if wanted("name") {
+            made.add("name", false, source.dictionary(|row| row.name));
+        }
+        if wanted("kind") {
+            made.add("kind", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.kind))));
+        }
+        if wanted("start") {
+            let start = TimestampNanosecondArray::from_iter_values(rows().map(|row| row.start));
+            made.add("start", false, Arc::new(start));
+        }
+        if wanted("duration_ns") {
+            made.add(
+                "duration_ns",
+                false,
+                Arc::new(Int64Array::from_iter_values(rows().map(|row| row.duration))),
+            );
+        }
+        if wanted("status") {
+            made.add("status", false, Arc::new(Int8Array::from_iter_values(rows().map(|row| row.status))));
+        }
+        if wanted("status_message") {
+            made.add("status_message", true, source.dictionary(|row| row.message));
+        }
+        if wanted("trace_state") {
+            made.add("trace_state", true, source.dictionary(|row| row.trace_state));
+        }
+        if wanted("flags") {
+            made.add("flags", false, Arc::new(UInt32Array::from_iter_values(rows().map(|row| row.flags))));
+        }
+        for (index, name) in ["dropped_attributes", "dropped_events", "dropped_links"].into_iter().enumerate()
+        {
+            if wanted(name) {
+                let counts = UInt32Array::from_iter_values(rows().map(|row| row.dropped[index]));
+                made.add(name, false, Arc::new(counts));
+            }
+        }
+        if wanted("resource") {
+            made.add("resource", false, source.dictionary(|row| row.resource));
+        }
+        if wanted("scope") {
+            made.add("scope", false, source.dictionary(|row| row.scope));
+        }
+        if wanted("events") {
+            made.add("events", true, source.plain(|row| row.events));
+        }
+        if wanted("links") {
+            made.add("links", true, source.plain(|row| row.links));
+        }
+
+        Ok(())
+    }
+}
