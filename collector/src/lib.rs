@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod otlp;
 pub mod query;
 pub mod store;
+pub mod token;
 pub mod value;
 
 pub use error::Error;

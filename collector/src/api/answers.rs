@@ -4,6 +4,9 @@ use crate::query::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
+use crate::query::signals::{
+    LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
+};
 use crate::query::{Control, QueryError};
 
 /// Answers questions on the thread that asks, until the control says otherwise.
@@ -34,6 +37,28 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError>;
+
+    /// Finds log records.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn logs(&self, request: &LogsRequest, control: &Control) -> Result<LogsAnswer, QueryError>;
+
+    /// Tells which metrics there are.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn metric_names(
+        &self,
+        request: &MetricNamesRequest,
+        control: &Control,
+    ) -> Result<MetricNamesAnswer, QueryError>;
+
+    /// A metric by group.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError>;
 }
 
 impl Answers for crate::query::exec::Queries {
@@ -55,5 +80,21 @@ impl Answers for crate::query::exec::Queries {
 
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
         self.stats(request, control)
+    }
+
+    fn logs(&self, request: &LogsRequest, control: &Control) -> Result<LogsAnswer, QueryError> {
+        self.logs(request, control)
+    }
+
+    fn metric_names(
+        &self,
+        request: &MetricNamesRequest,
+        control: &Control,
+    ) -> Result<MetricNamesAnswer, QueryError> {
+        self.metric_names(request, control)
+    }
+
+    fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
+        self.metric(request, control)
     }
 }

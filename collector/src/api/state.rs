@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Answers, Sample};
+use crate::token::Token;
 
 /// Whether the server takes data and questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +25,17 @@ pub struct ApiState {
     pub(super) metrics: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
     pub(super) readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     pub(super) data: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
-    pub(super) token: Option<Arc<str>>,
+    pub(super) token: Token,
     pub(super) running: Arc<Semaphore>,
     pub(super) most: usize,
 }
 
 impl fmt::Debug for ApiState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The token is nobody's business.
-        let token = self.token.is_some();
-        f.debug_struct("ApiState").field("token", &token).field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("ApiState")
+            .field("token", &self.token)
+            .field("most", &self.most)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,7 @@ impl ApiState {
             metrics: Arc::new(Vec::new),
             readiness: Arc::new(|| Readiness::Ready),
             data: Arc::new(|| serde_json::Value::Null),
-            token: None,
+            token: Token::none(),
             running: Arc::new(Semaphore::new(Self::DEFAULT_MAX_QUERIES)),
             most: Self::DEFAULT_MAX_QUERIES,
         }
@@ -77,8 +79,8 @@ impl ApiState {
 
     /// The token that every request but those for health must bear.
     #[must_use]
-    pub fn token(mut self, token: Option<String>) -> Self {
-        self.token = token.map(Arc::from);
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = token;
         self
     }
 

@@ -4,11 +4,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTracePartialSuccess, ExportTraceServiceResponse,
-};
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -17,11 +15,9 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, En
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Code, Request, Response, Status};
 
-use super::Shared;
+use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport};
 use crate::Error;
 use crate::ingest::{Accepted, Refusal, Signal};
-
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Serves until `ended`.
 pub(super) async fn serve(
@@ -32,75 +28,139 @@ pub(super) async fn serve(
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(256)
         .http2_max_header_list_size(16 << 10)
-        .http2_keepalive_interval(Some(std::time::Duration::from_secs(60)))
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
         .tcp_nodelay(true)
-        .add_service(Traces(shared))
+        .add_service(Traces(shared.clone()))
+        .add_service(Metrics(shared.clone()))
+        .add_service(Logs(shared))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), ended);
     server.await.map_err(|error| Error::failed(format!("OTLP/gRPC: {error}")))
 }
 
-/// The service that takes spans.
-#[derive(Clone)]
-struct Traces(Shared);
+/// A service by its name and the signal that it takes.
+macro_rules! service {
+    ($service:ident, $name:literal, $signal:expr) => {
+        #[derive(Clone)]
+        struct $service(Shared);
 
-impl NamedService for Traces {
-    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
-}
+        impl NamedService for $service {
+            const NAME: &'static str = $name;
+        }
 
-impl tower::Service<http::Request<Body>> for Traces {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+        impl tower::Service<http::Request<Body>> for $service {
+            type Response = http::Response<Body>;
+            type Error = Infallible;
+            type Future = Answer;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let shared = self.0.clone();
-        Box::pin(async move {
-            if request.uri().path() != EXPORT {
-                return Ok(
-                    Status::unimplemented(format!("there is no method {}", request.uri().path())).into_http()
-                );
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
             }
-            // Before the body is read, so that what is read is bounded.
-            let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
-                return Ok(overloaded("too many requests are in flight", std::time::Duration::from_secs(1))
-                    .into_http());
-            };
-            let mut grpc = Grpc::new(Raw)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .accept_compressed(CompressionEncoding::Zstd)
-                .max_decoding_message_size(shared.max_request);
-            Ok(grpc.unary(Export(shared), request).await)
-        })
+
+            fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+                let shared = self.0.clone();
+                Box::pin(async move {
+                    let known = request.uri().path() == concat!("/", $name, "/Export");
+                    Ok(if known {
+                        export(shared, $signal, request).await
+                    } else {
+                        let path = request.uri().path();
+                        Status::unimplemented(format!("there is no method {path}")).into_http()
+                    })
+                })
+            }
+        }
+    };
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+service!(Traces, "opentelemetry.proto.collector.trace.v1.TraceService", Signal::Traces);
+service!(Metrics, "opentelemetry.proto.collector.metrics.v1.MetricsService", Signal::Metrics);
+service!(Logs, "opentelemetry.proto.collector.logs.v1.LogsService", Signal::Logs);
+
+async fn export(shared: Shared, signal: Signal, request: http::Request<Body>) -> http::Response<Body> {
+    let refused = |reason: Reason| shared.counters.refused(Transport::Grpc, signal, reason);
+    if !shared.token.admits(request.headers()) {
+        refused(Reason::Unauthorized);
+        return Status::unauthenticated(TOKEN_EXPECTED).into_http();
+    }
+    // Before the body is read, so that what is read is bounded.
+    let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
+        refused(Reason::Overloaded);
+        return overloaded("too many requests are in flight", Duration::from_secs(1)).into_http();
+    };
+    let mut grpc = Grpc::new(Raw)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(shared.max_request);
+    let service = Export { shared: shared.clone(), signal };
+    // A body that trickles in must not hold its permit for ever.
+    let Ok(response) = tokio::time::timeout(REQUEST_TIMEOUT, grpc.unary(service, request)).await else {
+        refused(Reason::Timeout);
+        let message = format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs());
+        return Status::deadline_exceeded(message).into_http();
+    };
+    // What the transport itself refuses never comes to the service: too large, not compressed as it says.
+    if let Some(reason) =
+        Status::from_header_map(response.headers()).and_then(|status| transport_reason(&status))
+    {
+        refused(reason);
+    }
+    response
+}
+
+/// The reason of a status that the service does not give.
+fn transport_reason(status: &Status) -> Option<Reason> {
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => Some(Reason::TooLarge),
+        Code::Unimplemented => Some(Reason::Unsupported),
+        Code::Internal | Code::Unknown | Code::Cancelled => Some(Reason::Malformed),
+        _ => None,
     }
 }
 
-struct Export(Shared);
+struct Export {
+    shared: Shared,
+    signal: Signal,
+}
 
 impl UnaryService<Bytes> for Export {
     type Response = Bytes;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let shared = self.0.clone();
+        let (shared, signal) = (self.shared.clone(), self.signal);
         Box::pin(async move {
-            let accepted = shared.ingest.ingest(Signal::Traces, request.into_inner()).await;
-            accepted.map(|accepted| Response::new(reply(accepted))).map_err(|refusal| status(&refusal))
+            let taken = shared.take(Transport::Grpc, signal, request.into_inner()).await;
+            taken.map(|accepted| Response::new(reply(accepted))).map_err(|refusal| status(&refusal))
         })
     }
 }
 
-/// The reply to a request of which at least something was taken.
-pub(super) fn reply(accepted: Accepted) -> Bytes {
-    ExportTraceServiceResponse { partial_success: partial(accepted) }.encode_to_vec().into()
+/// The reply to a request of which at least something was taken: `Export{Trace,Metrics,Logs}ServiceResponse`, which
+/// have the same fields.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
 }
 
-pub(super) fn partial(accepted: Accepted) -> Option<ExportTracePartialSuccess> {
-    (accepted.rejected > 0 || !accepted.reason.is_empty()).then(|| ExportTracePartialSuccess {
-        rejected_spans: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),
+/// `Export{Trace,Metrics,Logs}PartialSuccess`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected: i64,
+    #[prost(string, tag = "2")]
+    pub(super) error_message: String,
+}
+
+pub(super) fn reply(accepted: Accepted) -> Bytes {
+    ExportResponse { partial_success: partial(accepted) }.encode_to_vec().into()
+}
+
+pub(super) fn partial(accepted: Accepted) -> Option<PartialSuccess> {
+    (accepted.rejected > 0 || !accepted.reason.is_empty()).then(|| PartialSuccess {
+        rejected: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),
         error_message: accepted.reason,
     })
 }
@@ -116,7 +176,7 @@ fn status(refusal: &Refusal) -> Status {
 }
 
 /// UNAVAILABLE with the delay after which a sender should try again (`google.rpc.RetryInfo`).
-fn overloaded(message: &str, retry_after: std::time::Duration) -> Status {
+fn overloaded(message: &str, retry_after: Duration) -> Status {
     let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX);
     let nanos = i32::try_from(retry_after.subsec_nanos()).unwrap_or(0);
     let delay = Delay { seconds, nanos };

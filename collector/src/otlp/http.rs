@@ -16,12 +16,9 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 
 use super::grpc::{RpcStatus, partial, reply};
-use super::{Shared, json};
+use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport, json};
 use crate::Error;
 use crate::ingest::{Accepted, Refusal, Signal};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until `ended`.
 pub(super) async fn serve(
@@ -29,13 +26,22 @@ pub(super) async fn serve(
     shared: Shared,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let router = Router::new().route("/v1/traces", post(traces)).fallback(unknown).with_state(shared);
+    let of = |signal| post(move |shared, request| take(signal, shared, request));
+    let router = Router::new()
+        .route("/v1/traces", of(Signal::Traces))
+        .route("/v1/metrics", of(Signal::Metrics))
+        .route("/v1/logs", of(Signal::Logs))
+        .fallback(unknown)
+        .with_state(shared);
     let served = axum::serve(listener, router).with_graceful_shutdown(ended);
     served.await.map_err(|error| Error::failed(format!("OTLP/HTTP: {error}")))
 }
 
 async fn unknown(request: Request<Body>) -> Response {
-    let message = format!("there is nothing at {}; spans go to /v1/traces", request.uri().path());
+    let message = format!(
+        "there is nothing at {}; OTLP goes to /v1/traces, /v1/metrics and /v1/logs",
+        request.uri().path()
+    );
     answer(Form::Json, StatusCode::NOT_FOUND, &message)
 }
 
@@ -64,33 +70,50 @@ impl Form {
     }
 }
 
-async fn traces(State(shared): State<Shared>, request: Request<Body>) -> Response {
-    let Some(form) = Form::of(request.headers()) else {
+async fn take(signal: Signal, State(shared): State<Shared>, request: Request<Body>) -> Response {
+    let count = |reason: Reason| shared.counters.refused(Transport::Http, signal, reason);
+    let form = Form::of(request.headers());
+    if !shared.token.admits(request.headers()) {
+        count(Reason::Unauthorized);
+        let mut response = answer(form.unwrap_or(Form::Json), StatusCode::UNAUTHORIZED, TOKEN_EXPECTED);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    let Some(form) = form else {
+        count(Reason::Unsupported);
         let message = "content-type must be application/x-protobuf or application/json";
         return answer(Form::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     };
     // Before the body is read, so that what is read is bounded.
     let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
-        let refusal = Refusal::Overloaded { retry_after: Duration::from_secs(1) };
-        return refused(form, &refusal);
+        count(Reason::Overloaded);
+        return refused(form, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
     };
-    let request = match body(form, request, shared.max_request).await {
+    let request = match body(signal, form, request, shared.max_request).await {
         Ok(request) => request,
-        Err((status, message)) => return answer(form, status, &message),
+        Err((status, message)) => {
+            count(Reason::of(status));
+            return answer(form, status, &message);
+        }
     };
-    match shared.ingest.ingest(Signal::Traces, request).await {
-        Ok(accepted) => taken(form, accepted),
+    match shared.take(Transport::Http, signal, request).await {
+        Ok(accepted) => taken(signal, form, accepted),
         Err(refusal) => refused(form, &refusal),
     }
 }
 
 /// The request as protobuf.
-async fn body(form: Form, request: Request<Body>, limit: usize) -> Result<Bytes, (StatusCode, String)> {
+async fn body(
+    signal: Signal,
+    form: Form,
+    request: Request<Body>,
+    limit: usize,
+) -> Result<Bytes, (StatusCode, String)> {
     let encoding =
         request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    let read = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body(), limit)).await;
+    let read = tokio::time::timeout(REQUEST_TIMEOUT, read(request.into_body(), limit)).await;
     let body = read.unwrap_or_else(|_| {
-        let message = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
+        let message = format!("the body took longer than {} s", REQUEST_TIMEOUT.as_secs());
         Err((StatusCode::REQUEST_TIMEOUT, message))
     })?;
     let work = move || {
@@ -109,7 +132,7 @@ async fn body(form: Form, request: Request<Body>, limit: usize) -> Result<Bytes,
         };
         match form {
             Form::Protobuf => Ok(body),
-            Form::Json => json::traces(&body).map_err(|message| (StatusCode::BAD_REQUEST, message)),
+            Form::Json => json::decode(signal, &body).map_err(|message| (StatusCode::BAD_REQUEST, message)),
         }
     };
     let done = tokio::task::spawn_blocking(work).await;
@@ -160,13 +183,18 @@ fn not_compressed(error: &std::io::Error) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, format!("the body is not compressed as its content-encoding says: {error}"))
 }
 
-fn taken(form: Form, accepted: Accepted) -> Response {
+fn taken(signal: Signal, form: Form, accepted: Accepted) -> Response {
     let body = match form {
         Form::Protobuf => reply(accepted),
         Form::Json => {
             let partial = partial(accepted);
+            let rejected = match signal {
+                Signal::Traces => "rejectedSpans",
+                Signal::Metrics => "rejectedDataPoints",
+                Signal::Logs => "rejectedLogRecords",
+            };
             let partial = partial.map(|partial| {
-                serde_json::json!({ "rejectedSpans": partial.rejected_spans.to_string(), "errorMessage": partial.error_message })
+                serde_json::json!({ rejected: partial.rejected.to_string(), "errorMessage": partial.error_message })
             });
             let body = partial.map_or_else(
                 || serde_json::json!({}),
@@ -198,6 +226,7 @@ fn error_body(form: Form, status: StatusCode, message: &str) -> Bytes {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
         StatusCode::NOT_FOUND => tonic::Code::NotFound,
         StatusCode::INTERNAL_SERVER_ERROR => tonic::Code::Internal,
+        StatusCode::UNAUTHORIZED => tonic::Code::Unauthenticated,
         _ => tonic::Code::InvalidArgument,
     } as i32;
     match form {

@@ -1,21 +1,34 @@
 //! OTLP/JSON as protobuf.
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
+use prost::Message;
+use serde::de::DeserializeOwned;
+
+use crate::ingest::Signal;
 
 /// How deep objects and arrays may be nested. A value of an attribute that is nested as deep as protobuf allows is not
 /// deeper than this.
 const MAX_DEPTH: usize = 120;
 
-/// The protobuf of a JSON request of spans.
+/// The protobuf of a JSON request.
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn traces(body: &[u8]) -> Result<Bytes, String> {
+pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
     check_depth(body)?;
-    let request: ExportTraceServiceRequest = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is no ExportTraceServiceRequest in OTLP/JSON: {error}"))?;
+    match signal {
+        Signal::Traces => of::<ExportTraceServiceRequest>(body, "ExportTraceServiceRequest"),
+        Signal::Metrics => of::<ExportMetricsServiceRequest>(body, "ExportMetricsServiceRequest"),
+        Signal::Logs => of::<ExportLogsServiceRequest>(body, "ExportLogsServiceRequest"),
+    }
+}
+
+fn of<M: DeserializeOwned + Message>(body: &[u8], name: &str) -> Result<Bytes, String> {
+    let request: M = serde_json::from_slice(body)
+        .map_err(|error| format!("the body is no {name} in OTLP/JSON: {error}"))?;
     Ok(request.encode_to_vec().into())
 }
 

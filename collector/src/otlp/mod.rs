@@ -1,5 +1,6 @@
 //! OTLP over gRPC and HTTP: decompresses, bounds sizes, and hands requests to [`crate::ingest::Ingest`].
 
+mod counters;
 mod grpc;
 mod http;
 mod json;
@@ -9,14 +10,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+pub use self::counters::{Counted, Counters, Reason, Transport};
 use crate::Error;
-use crate::ingest::Ingest;
+use crate::ingest::{Accepted, Ingest, Refusal, Signal};
+use crate::token::Token;
 
 /// How long requests in flight may take once the receiver is told to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a request may take to arrive.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const TOKEN_EXPECTED: &str = "expected the header `authorization: Bearer <token>` with this server's token";
 
 /// Where to listen, and how much is taken.
 #[derive(Debug, Clone)]
@@ -30,13 +38,15 @@ pub struct Config {
     pub max_request: usize,
     /// Requests that are worked on at the same time, on both addresses together; more are refused as overload.
     pub max_requests: usize,
+    /// What requests must bear.
+    pub token: Token,
 }
 
 impl Config {
     /// The addresses, with the default bounds: 16 MiB a request, 16 requests at the same time, so that what is in
     /// flight takes 256 MiB at most.
     pub const fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
-        Self { grpc, http, max_request: 16 << 20, max_requests: 16 }
+        Self { grpc, http, max_request: 16 << 20, max_requests: 16, token: Token::none() }
     }
 }
 
@@ -46,6 +56,21 @@ struct Shared {
     ingest: Arc<dyn Ingest>,
     permits: Arc<Semaphore>,
     max_request: usize,
+    token: Token,
+    counters: Counters,
+}
+
+impl Shared {
+    /// Hands a request on, and counts what became of it.
+    async fn take(&self, transport: Transport, signal: Signal, request: Bytes) -> Result<Accepted, Refusal> {
+        let bytes = request.len();
+        let answer = self.ingest.ingest(signal, request).await;
+        match &answer {
+            Ok(_) => self.counters.taken(transport, signal, bytes),
+            Err(refusal) => self.counters.refused(transport, signal, refusal.into()),
+        }
+        answer
+    }
 }
 
 /// A receiver that listens.
@@ -71,7 +96,8 @@ impl Receiver {
         let (grpc, grpc_address) = listen(config.grpc, "--otlp-grpc").await?;
         let (http, http_address) = listen(config.http, "--otlp-http").await?;
         let permits = Arc::new(Semaphore::new(config.max_requests));
-        let shared = Shared { ingest, permits, max_request: config.max_request };
+        let Config { max_request, token, .. } = config;
+        let shared = Shared { ingest, permits, max_request, token, counters: Counters::default() };
         Ok(Self { grpc, http, addresses: (grpc_address, http_address), shared })
     }
 
@@ -83,6 +109,11 @@ impl Receiver {
     /// Where it listens for OTLP/HTTP.
     pub fn http_addr(&self) -> SocketAddr {
         self.addresses.1
+    }
+
+    /// What was taken and refused so far; it goes on counting.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.clone()
     }
 
     /// Takes requests until `shutdown` is done, then ends those in flight, for ten seconds at most.

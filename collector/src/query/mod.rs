@@ -2,7 +2,9 @@
 
 pub mod engine;
 pub mod exec;
+mod metrics;
 pub mod request;
+pub mod signals;
 pub mod traceql;
 
 pub use engine::{

@@ -1,11 +1,15 @@
 //! Answers questions: from a filter to a scan, from batches to spans, counts and figures.
 
 mod bind;
+mod logs;
+mod metrics;
 mod parallel;
 mod render;
 mod spans;
 mod stats;
 
+#[cfg(test)]
+mod signal_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +23,15 @@ use super::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
-use super::traceql::{Compiled, parse_filter};
+use super::signals::{
+    LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
+};
+use super::traceql::{Compiled, Field, Intrinsic, Scope, parse_field, parse_filter};
 use crate::clock;
+
+const DEFAULT_GROUPS: usize = 100;
+const MAX_GROUPS: usize = 10_000;
+const MAX_BY: usize = 8;
 
 /// Bounds of a question.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +66,7 @@ impl std::fmt::Debug for Queries {
 
 /// A filter as it is put to an engine.
 struct Plan {
+    table: Table,
     compiled: Compiled,
     time: TimeRange,
     must: Vec<Must>,
@@ -73,11 +85,60 @@ impl Plan {
         let filter = parse_filter(query)?;
         let compiled = filter.compile()?;
         let columns = bind::columns(compiled.fields())?;
-        Ok(Self { compiled, time, must: filter.musts(), columns })
+        Ok(Self { table: Table::Spans, compiled, time, must: filter.musts(), columns })
+    }
+
+    /// The same filter of another table, which has less to ask for.
+    fn of(table: Table, query: &str, start: Option<i64>, end: Option<i64>) -> Result<Self, QueryError> {
+        let plan = Self::new(query, start, end)?;
+        plan.compiled.fields().iter().try_for_each(|field| check(table, field))?;
+        Ok(Self { table, ..plan })
     }
 
     fn scan(&self, columns: Columns, order: Order) -> Scan {
-        Scan { table: Table::Spans, time: self.time, must: self.must.clone(), columns, order }
+        Scan { table: self.table, time: self.time, must: self.must.clone(), columns, order }
+    }
+}
+
+/// Whether a table has a field.
+fn check(table: Table, field: &Field) -> Result<(), QueryError> {
+    let known = match field {
+        Field::Attribute { scope, .. } => {
+            matches!(scope, Scope::Any | Scope::Span | Scope::Resource | Scope::Instrumentation)
+        }
+        Field::Intrinsic(Intrinsic::Name | Intrinsic::ScopeName | Intrinsic::ScopeVersion) => true,
+        Field::Intrinsic(Intrinsic::TraceId | Intrinsic::SpanId) => table != Table::Metrics,
+        Field::Intrinsic(_) => table == Table::Spans,
+    };
+    if known || table == Table::Spans {
+        return Ok(());
+    }
+    Err(QueryError::invalid(format!(
+        "{} have no `{field}`; they have attributes, those of their resource and instrumentation, and name",
+        table.name()
+    )))
+}
+
+/// What is grouped by.
+fn grouped_by(by: &[String]) -> Result<Vec<Field>, QueryError> {
+    if by.len() > MAX_BY {
+        return Err(QueryError::invalid(format!(
+            "grouped by {} attributes, at most {MAX_BY} are taken",
+            by.len()
+        )));
+    }
+    by.iter().map(|text| parse_field(text)).collect()
+}
+
+/// How many groups, and how long a time step.
+fn bounds(limit: Option<usize>, step: Option<i64>) -> Result<usize, QueryError> {
+    let limit = limit.unwrap_or(DEFAULT_GROUPS);
+    if limit == 0 || limit > MAX_GROUPS {
+        return Err(QueryError::invalid(format!("limit is {limit}, expected 1 to {MAX_GROUPS}")));
+    }
+    match step.filter(|&step| step <= 0) {
+        Some(step) => Err(QueryError::invalid(format!("step is {step} ns, expected more than 0"))),
+        None => Ok(limit),
     }
 }
 
@@ -163,5 +224,33 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
         stats::answer(self, request, control)
+    }
+
+    /// The log records that match, in order.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn logs(&self, request: &LogsRequest, control: &Control) -> Result<LogsAnswer, QueryError> {
+        logs::answer(self, request, control)
+    }
+
+    /// Which metrics there are.
+    ///
+    /// # Errors
+    /// When there is no answer within the bounds.
+    pub fn metric_names(
+        &self,
+        request: &MetricNamesRequest,
+        control: &Control,
+    ) -> Result<MetricNamesAnswer, QueryError> {
+        metrics::names(self, request, control)
+    }
+
+    /// A metric, put together over its series and processes, by group.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
+        metrics::answer(self, request, control)
     }
 }

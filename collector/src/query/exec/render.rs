@@ -13,9 +13,100 @@ use crate::value::{Value, parse_map};
 const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 
-/// The rows of a batch with all columns.
-pub(super) struct Spans<'a> {
+/// The rows of a batch, of any table.
+pub(super) struct Rows<'a> {
     batch: &'a RecordBatch,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) const fn new(batch: &'a RecordBatch) -> Self {
+        Self { batch }
+    }
+
+    /// The column of this name.
+    pub(super) fn column(&self, name: &str) -> Result<&'a ArrayRef, QueryError> {
+        self.batch
+            .column_by_name(name)
+            .ok_or_else(|| QueryError::Failed(format!("a batch lacks the column {name}")))
+    }
+
+    /// The text of a column in a row; empty if it has none.
+    pub(super) fn text(&self, name: &str, row: usize) -> &'a str {
+        let Some(column) = self.batch.column_by_name(name).filter(|column| !column.is_null(row)) else {
+            return "";
+        };
+        if let Some(texts) = column.as_string_opt::<i32>() {
+            return texts.value(row);
+        }
+        let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { return "" };
+        let code = usize::try_from(dictionary.keys().value(row)).unwrap_or(0);
+        dictionary.values().as_string_opt::<i32>().map_or("", |texts| texts.value(code))
+    }
+
+    /// A small number, 0 if there is none.
+    pub(super) fn small(&self, name: &str, row: usize) -> usize {
+        let column = self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int8Type>());
+        column.map_or(0, |column| usize::try_from(column.value(row)).unwrap_or(0))
+    }
+
+    /// A count, 0 if there is none.
+    pub(super) fn count(&self, name: &str, row: usize) -> u32 {
+        let column =
+            self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        column.map_or(0, |column| column.value(row))
+    }
+
+    /// An id in hex, none if there is none.
+    pub(super) fn id(&self, name: &str, row: usize) -> Option<String> {
+        let column = self.batch.column_by_name(name).filter(|column| !column.is_null(row))?;
+        Some(hex::encode(column.as_fixed_size_binary().value(row)))
+    }
+
+    /// The attributes.
+    pub(super) fn attributes(&self, row: usize) -> Map<String, Json> {
+        let mut out = Map::new();
+        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
+            let Some(key) = field.name().strip_prefix("a:").filter(|_| !column.is_null(row)) else {
+                continue;
+            };
+            let value = match column.data_type() {
+                DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)).to_json(),
+                DataType::Float64 => Value::Double(column.as_primitive::<Float64Type>().value(row)).to_json(),
+                DataType::Boolean => column.as_boolean().value(row).into(),
+                _ => self.text(field.name(), row).into(),
+            };
+            out.insert(key.to_owned(), value);
+        }
+        out.extend(json_map(parse_map(self.text("attributes", row)).unwrap_or_default()));
+        out
+    }
+
+    /// The attributes of the resource.
+    pub(super) fn resource(&self, row: usize) -> Map<String, Json> {
+        let members = parse_map(self.text("resource", row)).unwrap_or_default();
+        let attributes = members.into_iter().find_map(|(member, value)| match value {
+            Value::Map(attributes) if member == "attributes" => Some(json_map(attributes).collect()),
+            _ => None,
+        });
+        attributes.unwrap_or_default()
+    }
+
+    /// The scope.
+    pub(super) fn scope(&self, row: usize) -> Map<String, Json> {
+        json_map(parse_map(self.text("scope", row)).unwrap_or_default()).collect()
+    }
+
+    fn list(&self, name: &str, row: usize) -> Vec<Json> {
+        match Value::parse(self.text(name, row)) {
+            Some(Value::Array(items)) => items.into_iter().map(item).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The rows of a batch with all columns of spans.
+pub(super) struct Spans<'a> {
+    rows: Rows<'a>,
     traces: &'a ArrayRef,
     ids: &'a ArrayRef,
     starts: &'a ArrayRef,
@@ -24,17 +115,13 @@ pub(super) struct Spans<'a> {
 
 impl<'a> Spans<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, QueryError> {
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .ok_or_else(|| QueryError::Failed(format!("a batch lacks the column {name}")))
-        };
+        let rows = Rows::new(batch);
         Ok(Self {
-            batch,
-            traces: column("trace_id")?,
-            ids: column("span_id")?,
-            starts: column("start")?,
-            durations: column("duration_ns")?,
+            traces: rows.column("trace_id")?,
+            ids: rows.column("span_id")?,
+            starts: rows.column("start")?,
+            durations: rows.column("duration_ns")?,
+            rows,
         })
     }
 
@@ -54,89 +141,36 @@ impl<'a> Spans<'a> {
         self.durations.as_primitive::<Int64Type>().value(row)
     }
 
-    fn text(&self, name: &str, row: usize) -> &str {
-        let Some(column) = self.batch.column_by_name(name).filter(|column| !column.is_null(row)) else {
-            return "";
-        };
-        if let Some(texts) = column.as_string_opt::<i32>() {
-            return texts.value(row);
-        }
-        let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { return "" };
-        let code = usize::try_from(dictionary.keys().value(row)).unwrap_or(0);
-        dictionary.values().as_string_opt::<i32>().map_or("", |texts| texts.value(code))
-    }
-
-    fn small(&self, name: &str, row: usize) -> usize {
-        let column = self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int8Type>());
-        column.map_or(0, |column| usize::try_from(column.value(row)).unwrap_or(0))
-    }
-
-    fn count(&self, name: &str, row: usize) -> u32 {
-        let column =
-            self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<UInt32Type>());
-        column.map_or(0, |column| column.value(row))
-    }
-
-    fn attributes(&self, row: usize) -> Map<String, Json> {
-        let mut out = Map::new();
-        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
-            let Some(key) = field.name().strip_prefix("a:").filter(|_| !column.is_null(row)) else {
-                continue;
-            };
-            let value = match column.data_type() {
-                DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)).to_json(),
-                DataType::Float64 => Value::Double(column.as_primitive::<Float64Type>().value(row)).to_json(),
-                DataType::Boolean => column.as_boolean().value(row).into(),
-                _ => self.text(field.name(), row).into(),
-            };
-            out.insert(key.to_owned(), value);
-        }
-        out.extend(json_map(parse_map(self.text("attributes", row)).unwrap_or_default()));
-        out
-    }
-
-    fn list(&self, name: &str, row: usize) -> Vec<Json> {
-        match Value::parse(self.text(name, row)) {
-            Some(Value::Array(items)) => items.into_iter().map(item).collect(),
-            _ => Vec::new(),
-        }
-    }
-
     /// The span of a row.
     pub(super) fn span(&self, row: usize) -> Result<Span, QueryError> {
         let named = |names: &[&str], number: usize| names.get(number).copied().unwrap_or(names[0]).to_owned();
-        let object = |name: &str| parse_map(self.text(name, row)).unwrap_or_default();
-        let resource = object("resource").into_iter().find_map(|(member, value)| match value {
-            Value::Map(attributes) if member == "attributes" => Some(json_map(attributes).collect()),
-            _ => None,
-        });
-        let parent = self.batch.column_by_name("parent_span_id").filter(|column| !column.is_null(row));
+        let rows = &self.rows;
         let mut dropped = Map::new();
         for (name, shown) in
             [("dropped_attributes", "attributes"), ("dropped_events", "events"), ("dropped_links", "links")]
         {
-            if self.count(name, row) > 0 {
-                dropped.insert(shown.to_owned(), self.count(name, row).into());
+            if rows.count(name, row) > 0 {
+                dropped.insert(shown.to_owned(), rows.count(name, row).into());
             }
         }
         Ok(Span {
             trace_id: hex::encode(self.trace_id(row)),
             span_id: hex::encode(self.span_id(row)),
-            parent_span_id: parent.map(|column| hex::encode(column.as_fixed_size_binary().value(row))),
-            name: self.text("name", row).to_owned(),
-            kind: named(&KINDS, self.small("kind", row)),
-            status: named(&STATUSES, self.small("status", row)),
-            status_message: self.text("status_message", row).to_owned(),
+            parent_span_id: rows.id("parent_span_id", row),
+            name: rows.text("name", row).to_owned(),
+            kind: named(&KINDS, rows.small("kind", row)),
+            status: named(&STATUSES, rows.small("status", row)),
+            status_message: rows.text("status_message", row).to_owned(),
             start_unix_nano: self.start(row),
             duration_ns: self.duration(row),
-            service: self.text("service", row).to_owned(),
-            trace_state: self.text("trace_state", row).to_owned(),
-            flags: self.count("flags", row),
-            resource: resource.unwrap_or_default(),
-            scope: json_map(object("scope")).collect(),
-            attributes: self.attributes(row),
-            events: self.list("events", row),
-            links: self.list("links", row),
+            service: rows.text("service", row).to_owned(),
+            trace_state: rows.text("trace_state", row).to_owned(),
+            flags: rows.count("flags", row),
+            resource: rows.resource(row),
+            scope: rows.scope(row),
+            attributes: rows.attributes(row),
+            events: rows.list("events", row),
+            links: rows.list("links", row),
             dropped,
         })
     }
@@ -160,19 +194,25 @@ fn item(item: Value) -> Json {
 
 /// Bytes that a span takes in an answer, about.
 pub(super) fn size(span: &Span) -> usize {
-    fn of(value: &Json) -> usize {
-        32 + match value {
-            Json::String(text) => text.len(),
-            Json::Array(items) => items.iter().map(of).sum(),
-            Json::Object(members) => members.iter().map(|(key, value)| key.len() + of(value)).sum(),
-            _ => 0,
-        }
-    }
     let maps = [&span.resource, &span.scope, &span.attributes];
-    let members = maps.into_iter().flatten().map(|(key, value)| key.len() + 32 + of(value)).sum::<usize>();
     size_of::<Span>()
         + 120
         + span.name.len()
-        + members
-        + span.events.iter().chain(&span.links).map(of).sum::<usize>()
+        + maps.into_iter().map(map_size).sum::<usize>()
+        + span.events.iter().chain(&span.links).map(json_size).sum::<usize>()
+}
+
+/// Bytes of an object, about.
+pub(super) fn map_size(members: &Map<String, Json>) -> usize {
+    members.iter().map(|(key, value)| key.len() + 32 + json_size(value)).sum()
+}
+
+/// Bytes of a value, about.
+pub(super) fn json_size(value: &Json) -> usize {
+    32 + match value {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(json_size).sum(),
+        Json::Object(members) => map_size(members),
+        _ => 0,
+    }
 }

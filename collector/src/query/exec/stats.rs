@@ -8,11 +8,8 @@ use serde_json::Value as Json;
 use super::{Plan, Queries, bind, parallel};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
 use crate::query::request::{Durations, Group, StatsAnswer, StatsRequest};
-use crate::query::traceql::{Datum, Field, Intrinsic, Scope, parse_field};
+use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 10_000;
-const MAX_BY: usize = 8;
 /// Bytes of a group besides its key and its durations.
 const GROUP_BYTES: usize = 256;
 /// Operations that are model calls: only there tokens and cost are counted, since agents repeat the sums of their calls.
@@ -34,20 +31,8 @@ pub(super) fn answer(
     request: &StatsRequest,
     control: &Control,
 ) -> Result<StatsAnswer, QueryError> {
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > MAX_LIMIT {
-        return Err(QueryError::invalid(format!("limit is {limit}, expected 1 to {MAX_LIMIT}")));
-    }
-    if request.by.len() > MAX_BY {
-        return Err(QueryError::invalid(format!(
-            "grouped by {} attributes, at most {MAX_BY} are taken",
-            request.by.len()
-        )));
-    }
-    if let Some(step) = request.step.filter(|&step| step <= 0) {
-        return Err(QueryError::invalid(format!("step is {step} ns, expected more than 0")));
-    }
-    let by: Vec<Field> = request.by.iter().map(|text| parse_field(text)).collect::<Result<_, _>>()?;
+    let limit = super::bounds(request.limit, request.step)?;
+    let by = super::grouped_by(&request.by)?;
     let plan = Plan::new(&request.q, request.start, request.end)?;
     let span = |key: &str| Field::Attribute { scope: Scope::Span, key: key.to_owned() };
     let mut fields = vec![
@@ -299,7 +284,7 @@ impl Reader<'_> {
 }
 
 /// A value as JSON.
-fn write(datum: &Datum<'_>, out: &mut String) {
+pub(super) fn write(datum: &Datum<'_>, out: &mut String) {
     match datum {
         Datum::Nil => out.push_str("null"),
         Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),

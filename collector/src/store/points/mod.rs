@@ -17,6 +17,9 @@ use crate::query::Table;
 const TYPES: [&str; 5] = ["gauge", "sum", "histogram", "exponential_histogram", "summary"];
 const TEMPORALITIES: [&str; 3] = ["unspecified", "delta", "cumulative"];
 
+/// A column's name, and what a row has in it.
+type Column<T> = (&'static str, fn(&PointRow) -> T);
+
 /// The value of a point of a gauge or sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
@@ -110,7 +113,7 @@ impl Record for PointRow {
         wanted: &dyn Fn(&str) -> bool,
         made: &mut Made,
     ) -> Result<(), ArrowError> {
-        let texts: [(&str, fn(&Self) -> u32); 6] = [
+        let texts: [Column<u32>; 6] = [
             ("name", |row| row.name),
             ("service", |row| row.service),
             ("unit", |row| row.unit),
@@ -180,7 +183,7 @@ fn numbers(
     if wanted("count") {
         made.add("count", true, Arc::new(rows().map(|row| row.count).collect::<UInt64Array>()));
     }
-    let doubles: [(&str, fn(&PointRow) -> Option<f64>); 3] =
+    let doubles: [Column<Option<f64>>; 3] =
         [("sum", |row| row.sum), ("min", |row| row.min), ("max", |row| row.max)];
     for (name, of) in doubles.into_iter().filter(|(name, _)| wanted(name)) {
         made.add(name, true, Arc::new(rows().map(of).collect::<Float64Array>()));

@@ -1,0 +1,233 @@
+//! Points of one metric out of batches.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use hashbrown::HashMap;
+use serde::Deserialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::super::render::Rows;
+use super::super::{Plan, bind, stats};
+use crate::query::engine::{Control, QueryError};
+use crate::query::metrics::{Buckets, Distribution, Exponential, Kind, Point, Reading, Shape, Temporality};
+use crate::query::traceql::Field;
+use crate::value::Value;
+
+/// Bytes of a point while an answer is made, without its buckets.
+const POINT_BYTES: usize = 160;
+
+/// What is read before anything is put together.
+#[derive(Default)]
+pub(super) struct Collected {
+    pub(super) points: Vec<Point>,
+    /// What is grouped by (a JSON array) and the unit, by the number that points have.
+    pub(super) groups: Vec<(String, String)>,
+    places: HashMap<(String, String), usize>,
+}
+
+impl Collected {
+    fn group(&mut self, key: (String, String)) -> usize {
+        if let Some(&place) = self.places.get(&key) {
+            return place;
+        }
+        self.groups.push(key.clone());
+        self.places.insert(key, self.groups.len() - 1);
+        self.groups.len() - 1
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        let places: Vec<usize> = other.groups.into_iter().map(|key| self.group(key)).collect();
+        self.points
+            .extend(other.points.into_iter().map(|point| Point { group: places[point.group], ..point }));
+    }
+}
+
+/// Reads the points of a metric.
+pub(super) struct Reader<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) name: &'a str,
+    pub(super) by: &'a [Field],
+    pub(super) control: &'a Control,
+}
+
+impl Reader<'_> {
+    pub(super) fn read(&self, batch: &RecordBatch, collected: &mut Collected) -> Result<(), QueryError> {
+        let rows = Rows::new(batch);
+        let filter = bind::Bound::new(self.plan.compiled.fields(), batch)?;
+        let bound = bind::Bound::new(self.by, batch)?;
+        let columns = PointColumns::of(&rows)?;
+        for row in 0..batch.num_rows() {
+            if rows.text("name", row) != self.name || !self.plan.compiled.matches(&filter.row(row)) {
+                continue;
+            }
+            let Some(reading) = columns.reading(&rows, row) else { continue };
+            let mut key = String::from("[");
+            for field in 0..self.by.len() {
+                if field > 0 {
+                    key.push(',');
+                }
+                stats::write(&bound.value(field, row), &mut key);
+            }
+            key.push(']');
+            self.control.take_memory(POINT_BYTES + 24 * buckets(&reading))?;
+            let group = collected.group((key, rows.text("unit", row).to_owned()));
+            let started = columns.started(row);
+            collected.points.push(Point {
+                series: series(&rows, row, started),
+                group,
+                kind: Kind::of(rows.text("type", row)),
+                temporality: match rows.text("temporality", row) {
+                    "delta" => Temporality::Delta,
+                    "cumulative" => Temporality::Cumulative,
+                    _ => Temporality::None,
+                },
+                monotonic: columns.monotonic.as_boolean().value(row),
+                time: columns.time.as_primitive::<TimestampNanosecondType>().value(row),
+                started: started.is_some(),
+                reading,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn buckets(reading: &Reading) -> usize {
+    match reading {
+        Reading::Number(_) => 0,
+        Reading::Values(values) => values.buckets().len(),
+    }
+}
+
+/// What tells a series, and a start of its process, from others.
+fn series(rows: &Rows<'_>, row: usize, started: Option<i64>) -> u64 {
+    let mut hash = Xxh3::new();
+    for name in ["resource", "scope", "unit", "type", "temporality"] {
+        hash.update(rows.text(name, row).as_bytes());
+        hash.update(&[0xff]);
+    }
+    // They come by column, so in the same order whatever the sender's was; a map is sorted anyway.
+    let attributes: BTreeMap<String, String> =
+        rows.attributes(row).into_iter().map(|(key, value)| (key, value.to_string())).collect();
+    for (key, value) in &attributes {
+        hash.update(key.as_bytes());
+        hash.update(&[0xff]);
+        hash.update(value.as_bytes());
+        hash.update(&[0xff]);
+    }
+    hash.update(&started.unwrap_or(0).to_le_bytes());
+    hash.digest()
+}
+
+/// The columns of a batch that make a reading.
+struct PointColumns<'a> {
+    time: &'a ArrayRef,
+    start_time: &'a ArrayRef,
+    monotonic: &'a ArrayRef,
+    value: &'a ArrayRef,
+    count: &'a ArrayRef,
+    doubles: [&'a ArrayRef; 3],
+}
+
+impl<'a> PointColumns<'a> {
+    fn of(rows: &Rows<'a>) -> Result<Self, QueryError> {
+        Ok(Self {
+            time: rows.column("time")?,
+            start_time: rows.column("start_time")?,
+            monotonic: rows.column("monotonic")?,
+            value: rows.column("value")?,
+            count: rows.column("count")?,
+            doubles: [rows.column("sum")?, rows.column("min")?, rows.column("max")?],
+        })
+    }
+
+    fn started(&self, row: usize) -> Option<i64> {
+        let starts = self.start_time.as_primitive::<TimestampNanosecondType>();
+        starts.is_valid(row).then(|| starts.value(row))
+    }
+
+    /// What a point says; nothing if it says that there is no value.
+    fn reading(&self, rows: &Rows<'_>, row: usize) -> Option<Reading> {
+        let double = |column: &ArrayRef| {
+            let column = column.as_primitive::<Float64Type>();
+            column.is_valid(row).then(|| column.value(row))
+        };
+        let counts = self.count.as_primitive::<UInt64Type>();
+        if counts.is_null(row) {
+            return double(self.value).map(Reading::Number);
+        }
+        Some(Reading::Values(Distribution {
+            count: counts.value(row),
+            sum: double(self.doubles[0]),
+            min: double(self.doubles[1]),
+            max: double(self.doubles[2]),
+            shape: shape(rows.text("buckets", row)),
+        }))
+    }
+}
+
+/// The column `buckets`, as it mostly is.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(default)]
+    bounds: Vec<f64>,
+    counts: Option<Vec<u64>>,
+    scale: Option<i32>,
+    #[serde(default)]
+    zero_count: u64,
+    #[serde(default)]
+    zero_threshold: f64,
+    positive: Option<Side>,
+    negative: Option<Side>,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    offset: i32,
+    counts: Vec<u64>,
+}
+
+fn shape(text: &str) -> Shape {
+    let Ok(written) = serde_json::from_str::<Written>(text) else { return odd_shape(text) };
+    if let Some(scale) = written.scale {
+        let side =
+            |side: Option<Side>| side.map_or_else(Buckets::default, |s| Buckets::new(s.offset, s.counts));
+        let zero = (written.zero_count, written.zero_threshold);
+        return Shape::Exponential(Exponential::new(
+            scale,
+            zero,
+            side(written.positive),
+            side(written.negative),
+        ));
+    }
+    match written.counts {
+        Some(counts) if !counts.is_empty() => Shape::Explicit { bounds: written.bounds, counts },
+        _ => Shape::Unknown,
+    }
+}
+
+/// Bounds that JSON has no number for, such as infinity, are written as objects.
+fn odd_shape(text: &str) -> Shape {
+    let Some(Value::Map(members)) = Value::parse(text) else { return Shape::Unknown };
+    let list = |name: &str| {
+        members.iter().find_map(|(member, value)| match value {
+            Value::Array(values) if member == name => Some(values.as_slice()),
+            _ => None,
+        })
+    };
+    let (Some(bounds), Some(counts)) = (list("bounds"), list("counts")) else { return Shape::Unknown };
+    let bound = |value: &Value| match value {
+        Value::Double(value) => Some(*value),
+        _ => None,
+    };
+    let count = |value: &Value| match value {
+        Value::Int(value) => u64::try_from(*value).ok(),
+        _ => None,
+    };
+    match (bounds.iter().map(bound).collect(), counts.iter().map(count).collect()) {
+        (Some(bounds), Some(counts)) => Shape::Explicit { bounds, counts },
+        _ => Shape::Unknown,
+    }
+}
