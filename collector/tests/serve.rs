@@ -1,10 +1,12 @@
 //! `agentvitals serve` as a process: what it acknowledges, a kill included.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use agentvitals_collector::query::engine::Flow;
@@ -20,55 +22,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use tempfile::tempdir;
 
-struct Server {
-    child: Child,
-    http: String,
-    ready: serde_json::Value,
-}
-
-impl Server {
-    fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
-            .args([
-                "serve",
-                "--otlp-grpc",
-                "127.0.0.1:0",
-                "--otlp-http",
-                "127.0.0.1:0",
-                "--api",
-                "127.0.0.1:0",
-                "--data-dir",
-            ])
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        if line.is_empty() {
-            let mut error = String::new();
-            child.stderr.as_mut().unwrap().read_to_string(&mut error).unwrap();
-            panic!("it did not start: {error}");
-        }
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let http = format!("http://{}/v1/traces", ready["otlp_http"].as_str().unwrap());
-        Self { child, http, ready }
-    }
-
-    fn terminate(&mut self) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
+use self::common::{Server, ask, post};
 
 fn request(first: u64, count: u64) -> Vec<u8> {
     let spans = (first..first + count).map(|number| Span {
@@ -104,15 +58,6 @@ fn numbers(dir: &Path) -> BTreeSet<u64> {
         .unwrap();
     }
     found
-}
-
-async fn post(url: &str, content_type: &str, encoding: Option<&str>, body: Vec<u8>) -> (u16, Vec<u8>) {
-    let mut request = reqwest::Client::new().post(url).header("content-type", content_type).body(body);
-    if let Some(encoding) = encoding {
-        request = request.header("content-encoding", encoding);
-    }
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
 }
 
 /// Feature: K9
@@ -185,7 +130,7 @@ async fn what_is_wrong_is_told_and_harms_no_other() {
         let body = String::from_utf8_lossy(&body).into_owned();
         assert!(status == expected && body.contains(word), "{expected} {word}: {status} {body}");
     }
-    assert_eq!(post(&url.replace("traces", "metrics"), protobuf, None, Vec::new()).await.0, 404);
+    assert_eq!(post(&url.replace("traces", "profiles"), protobuf, None, Vec::new()).await.0, 404);
     assert_eq!(post(url, protobuf, None, request(0, 5)).await.0, 200);
 }
 
@@ -263,16 +208,6 @@ async fn what_was_acknowledged_before_a_kill_is_there_once() {
         assert_eq!(lost, 0, "round {round}: of {} acknowledged", acknowledged.len());
     }
     assert!(acknowledged.len() > 12 * 3 * 500);
-}
-
-fn ask(api: &str, arguments: &[&str]) -> (i32, String, String) {
-    let ended = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
-        .args(arguments)
-        .args(["--api", api])
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ pub(super) fn from_parameters<Q: DeserializeOwned>(parameters: Vec<(String, Stri
                 Ok(limit) => limit.into(),
                 Err(_) => return Err(ApiError::invalid(format!("limit: {text:?} is no number"))),
             },
+            "oldest_first" => match text.parse::<bool>() {
+                Ok(value) => value.into(),
+                Err(_) => {
+                    return Err(ApiError::invalid(format!("oldest_first: {text:?} is not true or false")));
+                }
+            },
             "by" => {
                 let all = fields.entry(name).or_insert_with(|| Value::Array(Vec::new()));
                 if let Value::Array(all) = all {

@@ -1,11 +1,6 @@
 //! Questions to a running server, through its API.
 
-use std::time::Duration;
-
-use comfy_table::{Table, presets};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use super::client::{Common, Range, post, send, table, text};
 use super::{End, FAILED, OK, Terminal, printable};
 use crate::Error;
 use crate::query::request::{
@@ -13,20 +8,8 @@ use crate::query::request::{
     TraceAnswer,
 };
 
-/// Longer than the server gives a question.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Columns of a waterfall's bars.
 const BARS: usize = 40;
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Where the server answers
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:16686")]
-    api: String,
-    /// Print JSON for programs
-    #[arg(long)]
-    json: bool,
-}
 
 /// Finds spans by a TraceQL span filter.
 #[derive(Debug, clap::Args)]
@@ -44,6 +27,8 @@ pub(super) struct SpansArguments {
     #[arg(long, default_value = "newest")]
     order: String,
     #[command(flatten)]
+    range: Range,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -54,6 +39,8 @@ pub(super) struct CountArguments {
     /// The filter; all spans without one
     #[arg(default_value = "")]
     filter: String,
+    #[command(flatten)]
+    range: Range,
     #[command(flatten)]
     common: Common,
 }
@@ -80,12 +67,18 @@ pub(super) struct StatsArguments {
     /// Groups by this attribute or intrinsic; may be given more than once
     #[arg(long, value_name = "ATTRIBUTE")]
     by: Vec<String>,
+    /// Figures for each time step of this length, such as 1m
+    #[arg(long, value_name = "DURATION")]
+    step: Option<String>,
+    #[command(flatten)]
+    range: Range,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn count(arguments: &CountArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let request = CountRequest { q: arguments.filter.clone(), ..CountRequest::default() };
+    let (start, end) = arguments.range.read()?;
+    let request = CountRequest { q: arguments.filter.clone(), start, end };
     let answer: CountAnswer = post(&arguments.common, "count", &request, &request.q)?;
     if arguments.common.json {
         writeln!(terminal.out, "{}", text(&answer)?)?;
@@ -104,8 +97,11 @@ pub(super) fn spans(arguments: &SpansArguments, terminal: &mut Terminal<'_>) -> 
             return Err(Error::input(format!("--order {other:?}: expected newest, oldest or slowest")).into());
         }
     };
+    let (start, end) = arguments.range.read()?;
     let request = SpansRequest {
         q: arguments.filter.clone(),
+        start,
+        end,
         limit: Some(arguments.limit),
         order,
         ..SpansRequest::default()
@@ -136,14 +132,22 @@ pub(super) fn spans(arguments: &SpansArguments, terminal: &mut Terminal<'_>) -> 
 }
 
 pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let request =
-        StatsRequest { q: arguments.filter.clone(), by: arguments.by.clone(), ..StatsRequest::default() };
+    let (start, end) = arguments.range.read()?;
+    let request = StatsRequest {
+        q: arguments.filter.clone(),
+        start,
+        end,
+        by: arguments.by.clone(),
+        step: arguments.step.as_deref().map(step).transpose()?,
+        limit: None,
+    };
     let answer: StatsAnswer = post(&arguments.common, "stats", &request, &request.q)?;
     if arguments.common.json {
         writeln!(terminal.out, "{}", text(&answer)?)?;
         return Ok(OK);
     }
     let mut header: Vec<&str> = arguments.by.iter().map(String::as_str).collect();
+    header.extend(request.step.map(|_| "from"));
     header.extend(["spans", "errors", "p50", "p95", "p99", "input tokens", "output tokens", "cost USD"]);
     let mut table = table(&header);
     for group in &answer.groups {
@@ -152,6 +156,7 @@ pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> 
             .iter()
             .map(|value| value.as_str().map_or_else(|| value.to_string(), printable))
             .collect();
+        row.extend(group.step.map(crate::api::time::rfc3339));
         row.extend([group.count.to_string(), group.errors.to_string()]);
         #[expect(clippy::cast_possible_truncation, reason = "nanoseconds that are shown with three digits")]
         row.extend(
@@ -170,7 +175,7 @@ pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> 
 }
 
 pub(super) fn trace(arguments: &TraceArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let url = format!("http://{}/api/v1/traces/{}", arguments.common.api, arguments.id);
+    let url = arguments.common.url(&format!("traces/{}", arguments.id));
     let answer: TraceAnswer = match send(&arguments.common, |client| client.get(&url), "")? {
         Some(answer) => answer,
         None => {
@@ -206,6 +211,11 @@ pub(super) fn trace(arguments: &TraceArguments, terminal: &mut Terminal<'_>) -> 
     Ok(OK)
 }
 
+/// The length of a time step.
+pub(super) fn step(text: &str) -> Result<i64, Error> {
+    crate::api::time::parse_duration(text).map_err(|what| Error::input(format!("--step: {what}")))
+}
+
 /// The spans below each other, by start; one whose parent is not there is at the top.
 fn tree(spans: &[Span]) -> Vec<(usize, &Span)> {
     let known = |id: &str| spans.iter().any(|span| span.span_id == id);
@@ -234,74 +244,4 @@ fn shown(nanos: i64) -> String {
         n if n < 1e9 => format!("{:.1} ms", n / 1e6),
         n => format!("{:.2} s", n / 1e9),
     }
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
-}
-
-fn text(answer: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(answer).map_err(|error| Error::failed(error.to_string()))
-}
-
-fn post<A: DeserializeOwned>(
-    common: &Common,
-    path: &str,
-    request: &impl Serialize,
-    query: &str,
-) -> Result<A, Error> {
-    let url = format!("http://{}/api/v1/{path}", common.api);
-    let body = text(request)?;
-    let answer = send(
-        common,
-        |client| client.post(&url).header("content-type", "application/json").body(body),
-        query,
-    )?;
-    answer.ok_or_else(|| Error::failed(format!("{url} is not there; is it a server of another version?")))
-}
-
-/// Asks, and reads the answer; none if there is nothing at the path.
-fn send<A: DeserializeOwned>(
-    common: &Common,
-    request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
-    query: &str,
-) -> Result<Option<A>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::failed(error.to_string()))?;
-    let api = &common.api;
-    let unreachable = |error: reqwest::Error| {
-        Error::failed(format!(
-            "no server answers at {api} ({error}); start one with `agentvitals serve`, or name it with --api ADDR"
-        ))
-    };
-    let (status, body) = runtime.block_on(async {
-        // Not through a proxy: the server is on this machine or near.
-        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(unreachable)?;
-        let response = request(&client).send().await.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        Ok::<_, Error>((status, response.bytes().await.map_err(unreachable)?))
-    })?;
-    match status {
-        200 => serde_json::from_slice(&body)
-            .map(Some)
-            .map_err(|error| Error::failed(format!("{api} answers what cannot be read: {error}"))),
-        404 => Ok(None),
-        status => Err(refused(status, &body, query)),
-    }
-}
-
-fn refused(status: u16, body: &[u8], query: &str) -> Error {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let error = &body["error"];
-    let mut message =
-        error["message"].as_str().map_or_else(|| format!("the server answers {status}"), str::to_owned);
-    if let Some(at) =
-        error["at"].as_u64().and_then(|at| usize::try_from(at).ok()).filter(|&at| query.is_char_boundary(at))
-    {
-        let before = query[..at].chars().count();
-        message = format!("{message}\n  {query}\n  {}^", " ".repeat(before));
-    }
-    if status == 400 { Error::input(message) } else { Error::failed(message) }
 }

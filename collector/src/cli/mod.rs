@@ -1,8 +1,10 @@
 //! The commands: arguments in, text and an exit code out.
 
 mod ask;
+mod client;
 mod demo;
 mod serve;
+mod signals;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -50,6 +52,8 @@ enum Command {
     Count(ask::CountArguments),
     Trace(ask::TraceArguments),
     Stats(ask::StatsArguments),
+    Logs(signals::LogsArguments),
+    Metrics(signals::MetricsArguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -69,6 +73,8 @@ where
         Command::Count(arguments) => ask::count(&arguments, &mut terminal),
         Command::Trace(arguments) => ask::trace(&arguments, &mut terminal),
         Command::Stats(arguments) => ask::stats(&arguments, &mut terminal),
+        Command::Logs(arguments) => signals::logs(&arguments, &mut terminal),
+        Command::Metrics(arguments) => signals::metrics(&arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,

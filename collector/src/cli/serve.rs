@@ -10,10 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{End, OK, Terminal, printable};
 use crate::Error;
 use crate::api::{self, ApiState, Readiness, Sample};
-use crate::otlp::{Config, Receiver};
+use crate::otlp::{Config, Counters, Receiver};
 use crate::query::Table;
 use crate::query::exec::{Limits, Queries};
 use crate::store::{Options, Store};
+use crate::token::Token;
 
 /// Receives spans over OTLP, keeps them, and answers questions about them.
 ///
@@ -36,6 +37,9 @@ pub(super) struct Arguments {
     /// The address for questions, health and metrics; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:16686")]
     api: SocketAddr,
+    /// A file with the token that requests and questions must bear; without one the variable AGENTVITALS_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// What is printed once it listens.
@@ -53,6 +57,17 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
         Some(data_dir) => data_dir,
         None => default_dir()?,
     };
+    let token = Token::find(arguments.token_file.as_deref())?;
+    for (option, address) in
+        [("--otlp-grpc", arguments.otlp_grpc), ("--otlp-http", arguments.otlp_http), ("--api", arguments.api)]
+    {
+        if !address.ip().is_loopback() && !token.is_set() {
+            writeln!(
+                terminal.err,
+                "note: {option} {address} is open to other machines, and no token is set; set one with --token-file FILE"
+            )?;
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let store = Arc::new(Store::open(&data_dir, Options::default())?);
     for report in store.reports() {
@@ -61,9 +76,9 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
     let served = runtime.block_on(async {
         // Before anything is told, so that whoever reads it may end the process at once.
         let mut terminated = signal(SignalKind::terminate())?;
-        let receiver =
-            Receiver::bind(Config::new(arguments.otlp_grpc, arguments.otlp_http), Arc::clone(&store) as _)
-                .await?;
+        let mut config = Config::new(arguments.otlp_grpc, arguments.otlp_http);
+        config.token = token.clone();
+        let receiver = Receiver::bind(config, Arc::clone(&store) as _).await?;
         let (otlp_grpc, otlp_http) = (receiver.grpc_addr(), receiver.http_addr());
         let questions = api::bind(arguments.api).await?;
         let api = questions.local_addr()?;
@@ -81,7 +96,8 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
         let ended = |mut ending: tokio::sync::watch::Receiver<bool>| async move {
             ending.wait_for(|&ending| ending).await.ok();
         };
-        let answering = tokio::spawn(api::run(questions, state(&store), ended(ending.clone())));
+        let state = state(&store, receiver.counters()).token(token);
+        let answering = tokio::spawn(api::run(questions, state, ended(ending.clone())));
         let receiving = tokio::spawn(receiver.run(ended(ending)));
         tokio::select! {
             _ = terminated.recv() => {}
@@ -98,11 +114,15 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
 }
 
 /// What the API shows of a store.
-fn state(store: &Arc<Store>) -> ApiState {
+fn state(store: &Arc<Store>, received: Counters) -> ApiState {
     let queries = Queries::new(Arc::clone(store) as _, Limits::default());
     let (metrics, readiness) = (Arc::clone(store), Arc::clone(store));
     ApiState::new(Arc::new(queries))
-        .metrics(move || samples(&metrics))
+        .metrics(move || {
+            let mut samples = samples(&metrics);
+            samples.extend(receiver_samples(&received));
+            samples
+        })
         .readiness(move || readiness.figures().trouble.map_or(Readiness::Ready, Readiness::NotReady))
 }
 
@@ -139,6 +159,35 @@ fn samples(store: &Store) -> Vec<Sample> {
     }
     if let Some(bytes) = figures.disk_bytes {
         samples.push(gauge("agentvitals_store_disk_bytes", "Bytes of the data directory.", bytes));
+    }
+    samples
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]
+fn receiver_samples(received: &Counters) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for counted in received.read() {
+        let labelled = |sample: Sample| {
+            sample.label("transport", counted.transport.name()).label("signal", counted.signal.name())
+        };
+        samples.push(labelled(Sample::counter(
+            "agentvitals_receiver_requests_total",
+            "Requests that were acknowledged.",
+            counted.requests as f64,
+        )));
+        samples.push(labelled(Sample::counter(
+            "agentvitals_receiver_bytes_total",
+            "Their bytes, decompressed.",
+            counted.bytes as f64,
+        )));
+        for (reason, count) in counted.refused {
+            let refused = Sample::counter(
+                "agentvitals_receiver_refused_total",
+                "Requests that were refused, by reason.",
+                count as f64,
+            );
+            samples.push(labelled(refused).label("reason", reason.name()));
+        }
     }
     samples
 }
