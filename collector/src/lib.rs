@@ -9,6 +9,8 @@ mod error;
 pub mod ingest;
 pub mod otlp;
 pub mod query;
+pub mod server;
+mod show;
 pub mod store;
 pub mod token;
 pub mod value;

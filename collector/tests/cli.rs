@@ -23,6 +23,7 @@ fn the_json_is_one_document_and_nothing_else_is_on_standard_output() {
     let mut keys: Vec<_> = document.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     let expected = [
+        "asked",
         "cost_partial",
         "cost_usd",
         "errors",

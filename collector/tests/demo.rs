@@ -68,6 +68,37 @@ async fn the_built_in_runs_arrive_whole_and_verified() {
     }
 }
 
+/// What is asked of the store is what the figures say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_the_store_agree_with_the_figures_and_stay_in_a_directory_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = fast();
+    options.data_dir = Some(dir.path().to_owned());
+    // Twice into one directory: each demo counts its own.
+    for _ in 0..2 {
+        let (document, summary) = run(&options).await;
+        assert_eq!(summary.disagreements(), &[] as &[String]);
+        let asked = &document["asked"];
+        let sum = |groups: &Value, field: &str| {
+            groups.as_array().unwrap().iter().map(|group| group[field].as_u64().unwrap()).sum::<u64>()
+        };
+        assert_eq!(sum(&asked["per_agent"], "count"), 8);
+        assert_eq!((sum(&asked["per_model"], "count"), sum(&asked["per_model"], "errors")), (26, 3));
+        assert_eq!(sum(&asked["per_model"], "input_tokens"), 32_397);
+        let cost = asked["per_model"].as_array().unwrap().iter().filter_map(|group| group["cost"].as_f64());
+        assert!((cost.sum::<f64>() - document["cost_usd"].as_f64().unwrap()).abs() < 1e-9);
+        let failed = asked["slowest_failed"].as_array().unwrap();
+        assert_eq!((failed.len(), &failed[0]["attributes"]["agentvitals.outcome"]), (1, &json!("failure")));
+        assert_eq!(asked["trace"].as_array().unwrap().len(), 14);
+    }
+    let settings = agentvitals_collector::server::Settings::new(dir.path());
+    let server = agentvitals_collector::server::Server::start(settings).await.unwrap();
+    let queries = server.queries();
+    let all = queries.count(&Default::default(), &queries.control()).unwrap();
+    assert_eq!(all.count, 2 * 49);
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn it_works_on_one_thread_and_with_recorded_time() {
     let lines = r#"{"run_id":"r","agents":[{"name":"a"}],"outcome":{"success":true},"steps":[

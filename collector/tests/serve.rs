@@ -259,3 +259,28 @@ async fn what_was_sent_can_be_asked_for() {
     .await
     .unwrap();
 }
+
+/// The demo goes on as a server, and its directory is gone at the end.
+#[test]
+fn a_demo_that_is_kept_can_be_asked_on() {
+    let temporary = tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
+        .args(["demo", "--speed", "max", "--json", "--keep"])
+        .env("TMPDIR", temporary.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let (document, ready) = (next(), next());
+    let mut server = Server { child, http: String::new(), ready };
+    assert_eq!(document["verified"], true);
+    let api = server.ready["api"].as_str().unwrap().to_owned();
+    let (code, out, _) = ask(&api, &["count", "{ .gen_ai.operation.name = \"chat\" }", "--json"]);
+    let counted: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &counted["count"]), (0, &document["spans"]["chat"]));
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1);
+    server.terminate();
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}

@@ -4,12 +4,9 @@ use super::client::{Common, Range, post, send, table, text};
 use super::{End, FAILED, OK, Terminal, printable};
 use crate::Error;
 use crate::query::request::{
-    CountAnswer, CountRequest, SortBy, Span, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest,
-    TraceAnswer,
+    CountAnswer, CountRequest, SortBy, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
 };
-
-/// Columns of a waterfall's bars.
-const BARS: usize = 40;
+use crate::show::{self, duration};
 
 /// Finds spans by a TraceQL span filter.
 #[derive(Debug, clap::Args)]
@@ -114,7 +111,7 @@ pub(super) fn spans(arguments: &SpansArguments, terminal: &mut Terminal<'_>) -> 
     } else {
         let mut table = table(&["start", "trace", "span", "service", "name", "duration", "status"]);
         for span in &answer.spans {
-            let duration = shown(span.duration_ns);
+            let duration = duration(span.duration_ns);
             let start = crate::api::time::rfc3339(span.start_unix_nano);
             let cells =
                 [&start, &span.trace_id, &span.span_id, &span.service, &span.name, &duration, &span.status];
@@ -161,7 +158,7 @@ pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> 
         #[expect(clippy::cast_possible_truncation, reason = "nanoseconds that are shown with three digits")]
         row.extend(
             [group.duration_ns.p50, group.duration_ns.p95, group.duration_ns.p99]
-                .map(|nanos| shown(nanos as i64)),
+                .map(|nanos| duration(nanos as i64)),
         );
         row.extend([group.input_tokens.to_string(), group.output_tokens.to_string()]);
         row.push(group.cost.map_or_else(|| "unknown".to_owned(), |cost| format!("{cost:.4}")));
@@ -187,61 +184,11 @@ pub(super) fn trace(arguments: &TraceArguments, terminal: &mut Terminal<'_>) -> 
         writeln!(terminal.out, "{}", text(&answer)?)?;
         return Ok(OK);
     }
-    let start = answer.spans.iter().map(|span| span.start_unix_nano).min().unwrap_or(0);
-    let end = answer
-        .spans
-        .iter()
-        .map(|span| span.start_unix_nano.saturating_add(span.duration_ns))
-        .max()
-        .unwrap_or(0);
-    let whole = end.saturating_sub(start).max(1);
-    writeln!(terminal.out, "trace {}  {} spans  {}", answer.trace_id, answer.spans.len(), shown(whole))?;
-    for (depth, span) in tree(&answer.spans) {
-        let place = |nanos: i64| {
-            usize::try_from(i128::from(nanos) * BARS as i128 / i128::from(whole)).unwrap_or(0).min(BARS)
-        };
-        let from = place(span.start_unix_nano - start).min(BARS - 1);
-        let to = place(span.start_unix_nano.saturating_add(span.duration_ns) - start).clamp(from + 1, BARS);
-        let bar: String = (0..BARS).map(|at| if (from..to).contains(&at) { '█' } else { '·' }).collect();
-        let name: String =
-            format!("{}{}", "  ".repeat(depth.min(20)), printable(&span.name)).chars().take(44).collect();
-        let mark = if span.status == "error" { "error" } else { "" };
-        writeln!(terminal.out, "{name:<44} {bar} {:>9} {mark}", shown(span.duration_ns))?;
-    }
+    show::waterfall(&answer.spans, usize::MAX, terminal.out)?;
     Ok(OK)
 }
 
 /// The length of a time step.
 pub(super) fn step(text: &str) -> Result<i64, Error> {
     crate::api::time::parse_duration(text).map_err(|what| Error::input(format!("--step: {what}")))
-}
-
-/// The spans below each other, by start; one whose parent is not there is at the top.
-fn tree(spans: &[Span]) -> Vec<(usize, &Span)> {
-    let known = |id: &str| spans.iter().any(|span| span.span_id == id);
-    let mut waiting: Vec<(usize, &Span)> = spans
-        .iter()
-        .rev()
-        .filter(|span| span.parent_span_id.as_deref().is_none_or(|id| !known(id)))
-        .map(|span| (0, span))
-        .collect();
-    let mut out = Vec::with_capacity(spans.len());
-    // Spans that name each other as parents are below nothing, and are not shown twice either.
-    while let Some((depth, span)) = waiting.pop() {
-        out.push((depth, span));
-        let below = spans.iter().rev().filter(|other| other.parent_span_id.as_ref() == Some(&span.span_id));
-        waiting.extend(below.filter(|other| other.span_id != span.span_id).map(|other| (depth + 1, other)));
-    }
-    out
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn shown(nanos: i64) -> String {
-    let nanos = nanos as f64;
-    match nanos {
-        n if n < 1e3 => format!("{n:.0} ns"),
-        n if n < 1e6 => format!("{:.1} µs", n / 1e3),
-        n if n < 1e9 => format!("{:.1} ms", n / 1e6),
-        n => format!("{:.2} s", n / 1e9),
-    }
 }

@@ -1,12 +1,14 @@
 //! `agentvitals demo`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, FAILED, OK, Terminal};
 use crate::Error;
-use crate::demo::{self, Options, Speed, Streaming, Style};
+use crate::demo::{self, Embedded, Options, Speed, Streaming, Style};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +16,7 @@ Examples:
   agentvitals demo --json | jq .cost_usd    one figure of the result
   agentvitals demo --runs runs.jsonl --speed max --concurrency 16
                                             recorded runs, as fast as they can be replayed
+  agentvitals demo --keep                   and then ask on: agentvitals spans, stats, trace ...
   agentvitals demo --endpoint http://127.0.0.1:4317
                                             to a collector, Jaeger, ... that takes OTLP/gRPC
 
@@ -33,8 +36,9 @@ line or a line of the runs is wrong.";
 /// Replay recorded agents and check that every span, metric and cent of them arrives.
 ///
 /// Starts an OpenAI-compatible model server on loopback that answers with recorded completions, runs the
-/// recorded agents against it over HTTP, exports their telemetry over OTLP/gRPC to a receiver of its own, and
-/// ends with what arrived. The result is verified when spans, metrics and the exporter's own count agree.
+/// recorded agents against it over HTTP, exports their telemetry over OTLP/gRPC to a collector of its own, and
+/// asks that what arrived. The result is verified when the runs, the spans and metrics in the store, and the
+/// exporter's own count agree.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -42,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     runs: Option<PathBuf>,
 
-    /// Export to this OTLP endpoint instead of the demo's own receiver
+    /// Export to this OTLP endpoint instead of the demo's own collector
     ///
     /// What arrives there cannot be read back. The figures are then those of the agents' own side, compared with
     /// the metrics as they were collected; "exported" and "lost" are what the exporter reports; "verified" is
@@ -63,18 +67,36 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, value_name = "WHICH", default_value_t)]
     stream: Streaming,
 
+    /// Keep what arrived in this directory; `agentvitals serve --data-dir DIR` shows it again later
+    ///
+    /// Without it, it is kept in a temporary directory that is removed at the end.
+    #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
+    data_dir: Option<PathBuf>,
+
+    /// Go on answering questions after the replay, until Ctrl-C or SIGTERM
+    ///
+    /// The last line of the output is then that of `agentvitals serve`: JSON with the addresses.
+    #[arg(long, conflicts_with = "endpoint")]
+    keep: bool,
+
+    /// Where questions are answered; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    api: SocketAddr,
+
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let Arguments { runs, endpoint, speed, concurrency, stream, json } = arguments;
-    let options = Options { runs, endpoint, speed, concurrency, streaming: stream };
+    let Arguments { runs, endpoint, speed, concurrency, stream, data_dir, keep, api, json } = arguments;
+    let mut options =
+        Options { runs, endpoint, data_dir, speed, concurrency, streaming: stream, ..Options::default() };
+    options.addresses[2] = api;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::failed(format!("no runtime can be started: {error}")))?;
     let err = &mut *terminal.err;
-    let summary = runtime.block_on(demo::run(&options, |over, total| {
+    let (summary, collector) = runtime.block_on(demo::run_and_keep(&options, |over, total| {
         // The result does not depend on anybody watching.
         writeln!(err, "{over} of {total} runs replayed").ok();
     }))?;
@@ -93,6 +115,33 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
         summary.write_text(terminal.out, style)?;
     }
     terminal.out.flush()?;
+    if let Some(collector) = collector {
+        runtime.block_on(async {
+            if keep {
+                wait(&collector, terminal).await?;
+            }
+            Ok::<_, End>(collector.stop().await?)
+        })?;
+    }
     let well = summary.verified() != Some(false) && summary.lost() == 0;
     Ok(if well { OK } else { FAILED })
+}
+
+/// Tells how to ask on, and waits to be told to end.
+async fn wait(collector: &Embedded, terminal: &mut Terminal<'_>) -> Result<(), End> {
+    // Before anything is told, so that whoever reads it may end the process at once.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let api = collector.addresses().api;
+    writeln!(
+        terminal.err,
+        "ask on, and end it with Ctrl-C:\n  agentvitals spans '{{ status = error }}' --api {api}\n  agentvitals stats --by gen_ai.agent.name --api {api}"
+    )
+    .ok();
+    writeln!(terminal.out, "{}", collector.ready_line()?)?;
+    terminal.out.flush()?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
 }

@@ -124,5 +124,5 @@ impl From<io::Error> for End {
 
 /// Errors quote their input, and a terminal obeys control characters.
 fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    crate::show::clean(line)
 }

@@ -8,6 +8,7 @@ mod agent;
 mod builtin;
 mod client;
 mod context;
+mod embedded;
 mod ledger;
 mod model_server;
 mod pace;
@@ -19,6 +20,7 @@ mod sse;
 mod streaming;
 mod turns;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use client::Client;
 use pipeline::Pipeline;
 use runs::Run;
 
+pub use embedded::Embedded;
 pub use model_server::{ModelServer, RUN_HEADER, STEP_HEADER};
 pub use pace::Speed;
 pub use report::{Sent, Style, Summary};
@@ -49,8 +52,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Options {
     /// A file of runs; without it the built-in ones.
     pub runs: Option<PathBuf>,
-    /// Where to export to; without it to a receiver of the demo's own.
+    /// Where to export to; without it to a collector of the demo's own.
     pub endpoint: Option<String>,
+    /// Where the demo's collector keeps its data; without it in a directory that is removed at the end.
+    pub data_dir: Option<PathBuf>,
+    /// Where the demo's collector takes OTLP/gRPC and OTLP/HTTP, and answers questions; port 0 picks a free one.
+    pub addresses: [SocketAddr; 3],
     /// What recorded durations are divided by.
     pub speed: Speed,
     /// Runs that go on at the same time, at least 1.
@@ -64,6 +71,8 @@ impl Default for Options {
         Self {
             runs: None,
             endpoint: None,
+            data_dir: None,
+            addresses: [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 3],
             speed: Speed::DEFAULT,
             concurrency: Self::DEFAULT_CONCURRENCY,
             streaming: Streaming::default(),
@@ -85,6 +94,22 @@ impl Options {
 /// any other error when the replay could not be made. A replay whose figures do not agree is no error: see
 /// [`Summary::verified`].
 pub async fn run(options: &Options, progress: impl FnMut(usize, usize)) -> Result<Summary, Error> {
+    let (summary, collector) = run_and_keep(options, progress).await?;
+    if let Some(collector) = collector {
+        collector.stop().await?;
+    }
+    Ok(summary)
+}
+
+/// Like [`run`], and the demo's collector goes on, if there is one: to be asked, and then to be
+/// [stopped](Embedded::stop).
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_keep(
+    options: &Options,
+    progress: impl FnMut(usize, usize),
+) -> Result<(Summary, Option<Embedded>), Error> {
     if !(1..=Options::MAX_CONCURRENCY).contains(&options.concurrency) {
         let what =
             format!("{} runs at a time, expected 1 to {}", options.concurrency, Options::MAX_CONCURRENCY);
@@ -95,13 +120,13 @@ pub async fn run(options: &Options, progress: impl FnMut(usize, usize)) -> Resul
         None => builtin::runs()?,
     }
     .into();
-    let pipeline = Pipeline::start(options.endpoint.as_deref(), &runs)?;
+    let pipeline = Pipeline::start(options, &runs).await?;
     let server = ModelServer::start(Arc::clone(&runs), options.speed).await?;
     let client = Client::new(&server.base_url())?;
     let replay = Replay { runs, client, speed: options.speed, streaming: options.streaming };
     let broken = replay_all(replay, options.concurrency, pipeline.dispatch(), progress).await;
     server.stop().await;
-    let mut summary = pipeline.finish().await;
+    let (mut summary, collector) = pipeline.finish().await;
     let more = broken.len().saturating_sub(MAX_TOLD);
     for what in broken.into_iter().take(MAX_TOLD) {
         summary.distrust(what);
@@ -109,7 +134,7 @@ pub async fn run(options: &Options, progress: impl FnMut(usize, usize)) -> Resul
     if more > 0 {
         summary.distrust(format!("and {more} more runs that could not be replayed"));
     }
-    Ok(summary)
+    Ok((summary, collector))
 }
 
 /// Replays all runs, at most so many at a time, and returns why some could not be.

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use agentvitals::opentelemetry_sdk::metrics::data::ResourceMetrics;
 use agentvitals::opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
-use agentvitals::testing::{MetricCapture, OtlpReceiver, ReceivedPoint};
+use agentvitals::testing::{MetricCapture, ReceivedPoint};
 use agentvitals::{Config, Protocol, SamplerConfig, Telemetry};
 use futures_util::FutureExt as _;
 use tracing::Dispatch;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use super::Options;
+use super::embedded::Embedded;
 use super::ledger::Ledger;
 use super::report::{Sent, Summary};
 use super::runs::Run;
@@ -35,32 +37,31 @@ pub(super) struct Pipeline {
 
 /// Where the figures come from.
 enum Source {
-    /// What the demo's own receiver got.
-    Receiver(OtlpReceiver),
+    /// What the demo's own collector keeps.
+    Collector(Box<Embedded>),
     /// An endpoint that cannot be asked: what the agents recorded, and what was collected for export.
     Agents { ledger: Ledger, collected: Arc<Collected> },
 }
 
 impl Pipeline {
-    /// Starts telemetry to `endpoint`, or to a receiver of its own.
-    pub(super) fn start(endpoint: Option<&str>, runs: &[Run]) -> Result<Self, Error> {
+    /// Starts telemetry to an endpoint, or to a collector of its own.
+    pub(super) async fn start(options: &Options, runs: &[Run]) -> Result<Self, Error> {
         let expected = runs.iter().map(|run| 1 + run.agents.len() + run.steps.len()).sum::<usize>();
         let spans = expected.clamp(*SPANS.start(), *SPANS.end());
-        match endpoint {
+        match &options.endpoint {
             Some(endpoint) => Self::to_endpoint(endpoint, spans),
-            None => Self::to_receiver(spans),
+            None => Self::to_collector(options, runs, spans).await,
         }
     }
 
-    fn to_receiver(spans: usize) -> Result<Self, Error> {
-        let receiver = OtlpReceiver::builder().max_spans(spans).start();
-        let receiver = receiver
-            .map_err(|error| Error::failed(format!("the receiver cannot start on 127.0.0.1: {error}")))?;
+    async fn to_collector(options: &Options, runs: &[Run], spans: usize) -> Result<Self, Error> {
+        let embedded = Embedded::start(options, runs).await?;
         // Not from the environment: it may say where the user's own telemetry goes, this is the demo's.
-        let config = Config::default().with_endpoint(receiver.endpoint()).with_protocol(Protocol::Grpc);
+        let config = Config::default().with_endpoint(embedded.endpoint()).with_protocol(Protocol::Grpc);
         let vitals = start(config, spans, |builder| builder)?;
         let subscriber = tracing_subscriber::registry().with(filter_fn(is_ours)).with(vitals.layer());
-        Ok(Self { vitals, dispatch: Dispatch::new(subscriber), source: Source::Receiver(receiver) })
+        let source = Source::Collector(Box::new(embedded));
+        Ok(Self { vitals, dispatch: Dispatch::new(subscriber), source })
     }
 
     fn to_endpoint(endpoint: &str, spans: usize) -> Result<Self, Error> {
@@ -91,8 +92,8 @@ impl Pipeline {
         &self.dispatch
     }
 
-    /// Sends what is left and counts.
-    pub(super) async fn finish(self) -> Summary {
+    /// Sends what is left and counts. The collector still runs, if there is one.
+    pub(super) async fn finish(self) -> (Summary, Option<Embedded>) {
         let Self { vitals, dispatch, source } = self;
         let shutdown = vitals.shutdown_within(EXPORT_DEADLINE).await;
         let status = vitals.status();
@@ -101,16 +102,13 @@ impl Pipeline {
         let lost = report.lost().max(report.spans_ended.saturating_sub(report.spans_exported));
         let sent = Sent::new(report.spans_exported, lost);
         let elsewhere = matches!(source, Source::Agents { .. });
+        let mut embedded = None;
         let mut summary = match source {
-            Source::Receiver(receiver) => receiver.with(|received| {
-                let mut summary = Summary::of_received(received.spans(), received.points(), sent);
-                if received.refused_spans() + received.refused_points() > 0 {
-                    let (spans, points) = (received.refused_spans(), received.refused_points());
-                    summary
-                        .distrust(format!("the receiver had no room for {spans} spans and {points} series"));
-                }
+            Source::Collector(collector) => {
+                let summary = collector.summary(sent).await;
+                embedded = Some(*collector);
                 summary
-            }),
+            }
             Source::Agents { ledger, collected } => {
                 let mut spans = ledger.take();
                 super::ledger::price(&mut spans);
@@ -131,7 +129,7 @@ impl Pipeline {
         for warning in status.warnings {
             summary.warn(warning);
         }
-        summary
+        (summary, embedded)
     }
 }
 

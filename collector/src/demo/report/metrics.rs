@@ -10,13 +10,13 @@ use super::money::Nanos;
 
 /// What is read of a metric point.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Point<'a> {
-    pub(super) name: &'a str,
-    pub(super) attributes: &'a BTreeMap<String, Value>,
+pub(in crate::demo) struct Point<'a> {
+    pub(in crate::demo) name: &'a str,
+    pub(in crate::demo) attributes: &'a BTreeMap<String, Value>,
     /// Measurements of a histogram.
-    pub(super) count: Option<u64>,
+    pub(in crate::demo) count: Option<u64>,
     /// Sum of a histogram's measurements, or value of a counter.
-    pub(super) sum: Option<f64>,
+    pub(in crate::demo) sum: Option<f64>,
 }
 
 impl<'a> From<&'a ReceivedPoint> for Point<'a> {
@@ -52,7 +52,7 @@ impl Point<'_> {
 
 /// Counts over all points.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct MetricFigures {
+pub(in crate::demo) struct MetricFigures {
     pub(super) agents: u64,
     pub(super) agent_errors: u64,
     pub(super) chats: u64,
@@ -83,7 +83,8 @@ impl MetricFigures {
         figures
     }
 
-    fn add(&mut self, point: Point<'_>) {
+    /// Counts one more point.
+    pub(in crate::demo) fn add(&mut self, point: Point<'_>) {
         if point.is_overflow() && !self.overflowed.iter().any(|name| name == point.name) {
             self.overflowed.push(point.name.to_owned());
         }

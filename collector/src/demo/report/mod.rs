@@ -1,5 +1,7 @@
 //! What a replay came to: every figure out of what arrived, and whether the figures agree.
 
+mod asked;
+mod expected;
 mod metrics;
 mod money;
 mod spans;
@@ -13,8 +15,12 @@ use std::collections::BTreeMap;
 use agentvitals::testing::{ReceivedPoint, ReceivedSpan};
 use serde::Serialize;
 
-use metrics::MetricFigures;
-use spans::{Outcomes, SpanFigures};
+use spans::Outcomes;
+
+pub(super) use asked::Asked;
+pub(super) use expected::Expected;
+pub(super) use metrics::{MetricFigures, Point};
+pub(super) use spans::SpanFigures;
 
 pub use text::Style;
 
@@ -51,6 +57,9 @@ pub struct Summary {
     exported: u64,
     lost: u64,
     verified: Option<bool>,
+    /// Answers to questions about what is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
     #[serde(skip)]
     disagreements: Vec<String>,
     #[serde(skip)]
@@ -97,6 +106,13 @@ struct ToolCounts {
     errors: u64,
 }
 
+/// What is known when what arrived cannot be read back.
+pub(super) fn unread(sent: Sent, error: &str) -> Summary {
+    let mut summary = Summary::of_spans(&SpanFigures::default(), sent);
+    summary.distrust(format!("what arrived cannot be read: {error}"));
+    summary
+}
+
 impl Summary {
     /// Counts what a receiver got, and compares spans, metrics and the exporter's own report.
     pub fn of_received<'a>(
@@ -116,6 +132,22 @@ impl Summary {
     ) -> Self {
         let summary = Self::of_received(spans, points, sent);
         Self { verified: summary.verified.filter(|agree| !agree), ..summary }
+    }
+
+    /// Counts what a store keeps, and compares it with the runs that were replayed as well.
+    pub(super) fn of_stored(
+        spans: &SpanFigures,
+        metrics: &MetricFigures,
+        expected: &Expected,
+        sent: Sent,
+        asked: Asked,
+    ) -> Self {
+        let mut summary = Self::compare(spans, metrics, sent);
+        summary.asked = Some(asked);
+        for difference in expected.differences(spans) {
+            summary.distrust(difference);
+        }
+        summary
     }
 
     fn compare(spans: &SpanFigures, metrics: &MetricFigures, sent: Sent) -> Self {
@@ -169,6 +201,7 @@ impl Summary {
             exported: sent.exported,
             lost: sent.lost,
             verified: None,
+            asked: None,
             disagreements: Vec::new(),
             warnings: Vec::new(),
             error_types: [types("chat", &spans.chat_errors), types("execute_tool", &spans.tool_errors)]

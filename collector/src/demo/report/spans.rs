@@ -36,7 +36,7 @@ pub(super) struct Outcomes {
 
 /// Counts over all spans.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct SpanFigures {
+pub(in crate::demo) struct SpanFigures {
     pub(super) total: u64,
     pub(super) runs: u64,
     pub(super) agents: u64,
@@ -64,17 +64,20 @@ pub(super) struct SpanFigures {
 impl SpanFigures {
     pub(super) fn of<'a>(spans: impl IntoIterator<Item = &'a ReceivedSpan>) -> Self {
         let mut figures = Self::default();
-        for span in spans {
-            figures.total += 1;
-            match span.str(attr::OPERATION_NAME) {
-                Some(operation::INVOKE_AGENT) => figures.agent(span),
-                Some(operation::CHAT) => figures.chat(span),
-                Some(operation::EXECUTE_TOOL) => figures.tool(span),
-                None if span.name == RUN_SPAN => figures.run(span),
-                _ => {}
-            }
-        }
+        spans.into_iter().for_each(|span| figures.add(span));
         figures
+    }
+
+    /// Counts one more span.
+    pub(in crate::demo) fn add(&mut self, span: &ReceivedSpan) {
+        self.total += 1;
+        match span.str(attr::OPERATION_NAME) {
+            Some(operation::INVOKE_AGENT) => self.agent(span),
+            Some(operation::CHAT) => self.chat(span),
+            Some(operation::EXECUTE_TOOL) => self.tool(span),
+            None if span.name == RUN_SPAN => self.run(span),
+            _ => {}
+        }
     }
 
     /// Spans that are no operation of an agent, the spans around the runs among them.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::Summary;
+use crate::show::clean;
 
 /// Tools that are listed; the rest is one line.
 const MAX_TOOLS: usize = 10;
@@ -55,9 +56,14 @@ impl Summary {
             usd(self.cost_usd),
             if self.cost_partial { " (partial: some calls have no known price)" } else { "" }
         )?;
-        self.write_models(out)?;
+        if self.asked.is_none() {
+            self.write_models(out)?;
+        }
         self.write_tools(out)?;
         self.write_errors(out)?;
+        if let Some(asked) = &self.asked {
+            asked.write(out)?;
+        }
         self.write_verdict(out, style)
     }
 
@@ -111,9 +117,11 @@ impl Summary {
     fn write_verdict(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         writeln!(out, "exported {} spans, lost {}", grouped(self.exported), grouped(self.lost))?;
         let (word, color, why) = match self.verified {
-            Some(true) => {
-                ("verified", "32", "spans, metrics and the exporter's own count agree with each other")
-            }
+            Some(true) => (
+                "verified",
+                "32",
+                "the runs, the spans and metrics that arrived, and the exporter's own count agree",
+            ),
             Some(false) => ("NOT VERIFIED", "31", "these do not agree:"),
             None => (
                 "not checked",
@@ -132,7 +140,7 @@ impl Summary {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(header.iter().copied());
@@ -140,7 +148,7 @@ fn table(header: &[&str]) -> Table {
 }
 
 /// Writes a table whose columns from `numbers` on are numbers.
-fn write_table(out: &mut dyn Write, table: &mut Table, numbers: usize) -> io::Result<()> {
+pub(super) fn write_table(out: &mut dyn Write, table: &mut Table, numbers: usize) -> io::Result<()> {
     for column in table.column_iter_mut().skip(numbers) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -151,7 +159,7 @@ fn write_table(out: &mut dyn Write, table: &mut Table, numbers: usize) -> io::Re
 }
 
 /// A name as the terminal may have it: names come from recordings, and a terminal obeys control characters.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let name = clean(name);
     if name.chars().count() <= MAX_NAME_CHARS {
         return name;
@@ -159,16 +167,12 @@ fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME_CHARS - 1).chain(['…']).collect()
 }
 
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn usd(amount: f64) -> String {
+pub(super) fn usd(amount: f64) -> String {
     format!("${amount:.4}")
 }
 
 /// A number with its thousands apart: `17,618,230`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (n, digit) in digits.chars().enumerate() {

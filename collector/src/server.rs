@@ -1,0 +1,233 @@
+//! The whole collector in one value: store, receivers, API. `agentvitals serve` is this, and so is the demo.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::Error;
+use crate::api::{self, ApiState, Readiness, Sample};
+use crate::otlp::{Config, Counters, Receiver};
+use crate::query::Table;
+use crate::query::exec::{Limits, Queries};
+use crate::store::{Options, Store};
+use crate::token::Token;
+
+/// Where a server keeps its data and listens.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+    /// The address for OTLP/gRPC; port 0 picks a free one.
+    pub otlp_grpc: SocketAddr,
+    /// The address for OTLP/HTTP, likewise.
+    pub otlp_http: SocketAddr,
+    /// The address for questions, likewise.
+    pub api: SocketAddr,
+    /// What requests and questions must bear.
+    pub token: Token,
+    /// How the store works.
+    pub store: Options,
+}
+
+impl Settings {
+    /// Data in this directory, free ports on loopback, no token.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            data_dir: data_dir.into(),
+            otlp_grpc: free,
+            otlp_http: free,
+            api: free,
+            token: Token::none(),
+            store: Options::default(),
+        }
+    }
+}
+
+/// Where a server listens: the line that it prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// Always true: it listens.
+    pub ready: bool,
+    /// Takes OTLP/gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// Takes OTLP/HTTP.
+    pub otlp_http: SocketAddr,
+    /// Answers questions.
+    pub api: SocketAddr,
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+}
+
+/// A server that runs on the runtime on which it was started.
+#[derive(Debug)]
+pub struct Server {
+    store: Arc<Store>,
+    addresses: Addresses,
+    end: watch::Sender<bool>,
+    tasks: [JoinHandle<Result<(), Error>>; 2],
+}
+
+impl Server {
+    /// Opens the store, and listens.
+    ///
+    /// # Errors
+    /// When the data directory or an address cannot be had; it is named.
+    pub async fn start(settings: Settings) -> Result<Self, Error> {
+        let Settings { data_dir, otlp_grpc, otlp_http, api, token, store } = settings;
+        let opened = data_dir.clone();
+        let store = tokio::task::spawn_blocking(move || Store::open(&opened, store)).await;
+        let store =
+            store.map_err(|error| Error::failed(format!("the store cannot be opened: {error}")))??;
+        let store = Arc::new(store);
+        let mut config = Config::new(otlp_grpc, otlp_http);
+        config.token = token.clone();
+        let receiver = Receiver::bind(config, Arc::clone(&store) as _).await?;
+        let questions = api::bind(api).await?;
+        let addresses = Addresses {
+            ready: true,
+            otlp_grpc: receiver.grpc_addr(),
+            otlp_http: receiver.http_addr(),
+            api: questions.local_addr().map_err(|error| Error::failed(error.to_string()))?,
+            data_dir: data_dir.canonicalize().unwrap_or(data_dir),
+        };
+        let (end, ending) = watch::channel(false);
+        let ended = |mut ending: watch::Receiver<bool>| async move {
+            // The sender is gone when the server is: that is an end as well.
+            ending.wait_for(|&ending| ending).await.ok();
+        };
+        let state = state(&store, receiver.counters()).token(token);
+        let answering = tokio::spawn(api::run(questions, state, ended(ending.clone())));
+        let receiving = tokio::spawn(receiver.run(ended(ending)));
+        Ok(Self { store, addresses, end, tasks: [receiving, answering] })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The addresses as one line of JSON.
+    ///
+    /// # Errors
+    /// When the path of the data directory is no text.
+    pub fn ready_line(&self) -> Result<String, Error> {
+        serde_json::to_string(&self.addresses).map_err(|error| Error::failed(error.to_string()))
+    }
+
+    /// What it keeps.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Answers about what it keeps.
+    pub fn queries(&self) -> Queries {
+        Queries::new(Arc::clone(&self.store) as _, Limits::default())
+    }
+
+    /// Takes nothing more, ends what is going on, and closes the store.
+    ///
+    /// # Errors
+    /// When a part of it had failed.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.end.send(true).ok();
+        let mut ended = Ok(());
+        for task in self.tasks {
+            let result =
+                task.await.map_err(|error| Error::failed(format!("the server ended early: {error}")));
+            if let Err(error) = result.and_then(|result| result) {
+                ended = Err(error);
+            }
+        }
+        let store = self.store;
+        // It waits for the disk.
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|error| Error::failed(format!("the store cannot be closed: {error}")))?;
+        ended
+    }
+}
+
+/// What the API shows of a store.
+fn state(store: &Arc<Store>, received: Counters) -> ApiState {
+    let queries = Queries::new(Arc::clone(store) as _, Limits::default());
+    let (metrics, readiness) = (Arc::clone(store), Arc::clone(store));
+    ApiState::new(Arc::new(queries))
+        .metrics(move || {
+            let mut samples = samples(&metrics);
+            samples.extend(receiver_samples(&received));
+            samples
+        })
+        .readiness(move || readiness.figures().trouble.map_or(Readiness::Ready, Readiness::NotReady))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]
+fn samples(store: &Store) -> Vec<Sample> {
+    let figures = store.figures();
+    let gauge = |name, help, value: u64| Sample::gauge(name, help, value as f64);
+    let counter = |name, help, value: u64| Sample::counter(name, help, value as f64);
+    let mut samples = vec![counter(
+        "agentvitals_store_requests_overloaded_total",
+        "Requests that were refused as overload.",
+        figures.overloaded,
+    )];
+    for table in Table::ALL {
+        let figures = figures.table(table);
+        let of_table = [
+            gauge("agentvitals_store_rows", "Spans, log records and data points.", figures.rows),
+            gauge("agentvitals_store_rows_in_memory", "Those in memory and in the log.", figures.in_memory),
+            gauge("agentvitals_store_segments", "Segments.", figures.segments),
+            gauge("agentvitals_store_segment_bytes", "Bytes of the segments.", figures.segment_bytes),
+            counter("agentvitals_store_rows_accepted_total", "Rows that were taken.", figures.accepted),
+            counter(
+                "agentvitals_store_rows_rejected_total",
+                "Records that were refused as being none.",
+                figures.rejected,
+            ),
+            counter(
+                "agentvitals_store_rows_repeated_total",
+                "Rows that came again and were kept once.",
+                figures.repeated,
+            ),
+        ];
+        samples.extend(of_table.map(|sample| sample.label("table", table.name())));
+    }
+    if let Some(bytes) = figures.disk_bytes {
+        samples.push(gauge("agentvitals_store_disk_bytes", "Bytes of the data directory.", bytes));
+    }
+    samples
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]
+fn receiver_samples(received: &Counters) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for counted in received.read() {
+        let labelled = |sample: Sample| {
+            sample.label("transport", counted.transport.name()).label("signal", counted.signal.name())
+        };
+        samples.push(labelled(Sample::counter(
+            "agentvitals_receiver_requests_total",
+            "Requests that were acknowledged.",
+            counted.requests as f64,
+        )));
+        samples.push(labelled(Sample::counter(
+            "agentvitals_receiver_bytes_total",
+            "Their bytes, decompressed.",
+            counted.bytes as f64,
+        )));
+        for (reason, count) in counted.refused {
+            let refused = Sample::counter(
+                "agentvitals_receiver_refused_total",
+                "Requests that were refused, by reason.",
+                count as f64,
+            );
+            samples.push(labelled(refused).label("reason", reason.name()));
+        }
+    }
+    samples
+}
