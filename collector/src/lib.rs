@@ -4,9 +4,11 @@
 pub mod api;
 pub mod cli;
 mod clock;
+mod codec;
 pub mod demo;
 mod error;
 pub mod ingest;
+pub mod load;
 pub mod otlp;
 pub mod query;
 pub mod server;

@@ -3,6 +3,7 @@
 mod ask;
 mod client;
 mod demo;
+mod load;
 mod serve;
 mod signals;
 
@@ -54,6 +55,7 @@ enum Command {
     Stats(ask::StatsArguments),
     Logs(signals::LogsArguments),
     Metrics(signals::MetricsArguments),
+    Load(load::Arguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -75,6 +77,7 @@ where
         Command::Stats(arguments) => ask::stats(&arguments, &mut terminal),
         Command::Logs(arguments) => signals::logs(&arguments, &mut terminal),
         Command::Metrics(arguments) => signals::metrics(&arguments, &mut terminal),
+        Command::Load(arguments) => load::run(arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,

@@ -15,9 +15,10 @@ use http::{HeaderMap, Request, StatusCode, header};
 use prost::Message as _;
 use tokio::net::TcpListener;
 
-use super::grpc::{RpcStatus, partial, reply};
+use super::grpc::{partial, reply};
 use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport, json};
 use crate::Error;
+use crate::codec::RpcStatus;
 use crate::ingest::{Accepted, Refusal, Signal};
 
 /// Serves until `ended`.
