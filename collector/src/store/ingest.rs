@@ -50,13 +50,18 @@ struct Counters {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    dir: DataDir,
-    options: Options,
+    pub(super) dir: DataDir,
+    pub(super) options: Options,
     pub(super) state: State,
     /// Taken when the store closes.
     committer: Mutex<Option<Committer<Pending>>>,
     counters: Tables<Counters>,
     overloaded: AtomicU64,
+    pub(super) maintained: super::maintain::Counters,
+    /// Held by whoever removes or replaces segments.
+    pub(super) maintaining: Mutex<()>,
+    /// What came lately is to be forgotten.
+    pub(super) forget: AtomicBool,
     rotating: AtomicBool,
     /// Bytes of requests that are decoded at the same time.
     decoding: Arc<Semaphore>,
@@ -66,7 +71,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct Store {
     pub(super) shared: Arc<Shared>,
-    segments: Mutex<Option<JoinHandle<()>>>,
+    segments: Mutex<Vec<JoinHandle<()>>>,
     reports: Vec<String>,
 }
 
@@ -88,6 +93,9 @@ impl Store {
             committer: Mutex::new(None),
             counters: Tables::default(),
             overloaded: AtomicU64::new(0),
+            maintained: super::maintain::Counters::default(),
+            maintaining: Mutex::new(()),
+            forget: AtomicBool::new(false),
             rotating: AtomicBool::new(false),
             decoding: Arc::new(Semaphore::new(cores)),
         });
@@ -106,7 +114,13 @@ impl Store {
             apply.apply(event, &mut recent, &to_segments);
         });
         *lock(&shared.committer) = Some(committer.map_err(failed)?);
-        Ok(Self { shared, segments: Mutex::new(Some(segments)), reports: found.reports })
+        let maintainer = Arc::clone(&shared);
+        let maintenance = std::thread::Builder::new()
+            .name("maintenance".to_owned())
+            .spawn(move || maintainer.maintain_until_closed())
+            .map_err(failed)?;
+        let threads = Mutex::new(vec![segments, maintenance]);
+        Ok(Self { shared, segments: threads, reports: found.reports })
     }
 
     /// What was found wrong and put right when it was opened, for people.
@@ -123,7 +137,10 @@ impl Store {
             metrics: self.table_figures::<PointRow>(&contents),
             disk_bytes: self.shared.dir.used_bytes().ok(),
             overloaded: self.shared.overloaded.load(Ordering::Relaxed),
+            expired: self.shared.maintained.expired(),
+            compacted: self.shared.maintained.compacted(),
             trouble: contents.trouble.clone(),
+            maintenance: contents.maintenance.clone(),
         }
     }
 
@@ -151,8 +168,15 @@ impl Store {
         }
         // Closing ends the log's thread, and with it the sender to the thread of the segments.
         drop(committer.and_then(Committer::close));
-        if let Some(thread) = lock(&self.segments).take() {
+        for thread in std::mem::take(&mut *lock(&self.segments)) {
             thread.join().ok();
+        }
+    }
+
+    /// Asks for a new generation, so that what is in memory comes into segments.
+    pub(super) fn rotate(&self) {
+        if let Some(committer) = &*lock(&self.shared.committer) {
+            committer.rotate();
         }
     }
 
@@ -250,8 +274,14 @@ impl Shared {
             Event::Rotated { old, .. } => {
                 self.rotating.store(false, Ordering::Relaxed);
                 let mut contents = self.state.lock();
-                if let Some(frozen) = contents.freeze(old) {
-                    segments.send(frozen).ok();
+                match contents.freeze(old) {
+                    Some(frozen) => {
+                        segments.send(frozen).ok();
+                    }
+                    // Nothing is in it that is not in a segment already.
+                    None => {
+                        wal::remove(&open::log_dir(&self.dir), old).ok();
+                    }
                 }
                 // Memory is bounded by waiting here: senders see overload until a segment is written.
                 while contents.frozen.len() > MAX_FROZEN && !contents.closing {
@@ -264,6 +294,9 @@ impl Shared {
     }
 
     fn durable(&self, committed: Vec<Committed<Pending>>, recent: &mut Recent) {
+        if self.forget.swap(false, Ordering::Relaxed) {
+            *recent = Recent::default();
+        }
         let mut replies = Vec::with_capacity(committed.len());
         let (rows, bytes) = {
             let mut contents = self.state.lock();
@@ -336,11 +369,12 @@ impl Shared {
         }
         let chunks: Vec<&Chunk<R>> = chunks.iter().map(AsRef::as_ref).collect();
         let dir = open::segments_dir(&self.dir, R::TABLE);
-        written.push(segment::write(&dir, (generation, generation), &chunks)?);
+        let name = segment::Name { generations: (generation, generation), revision: 0 };
+        written.push(segment::write(&dir, name, &chunks)?);
         Ok(())
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

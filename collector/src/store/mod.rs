@@ -5,6 +5,9 @@ pub(crate) mod disk;
 mod engine;
 mod ingest;
 mod logs;
+mod maintain;
+#[cfg(test)]
+mod maintain_tests;
 mod open;
 mod points;
 mod recent;
@@ -17,4 +20,5 @@ mod tests;
 pub(crate) mod wal;
 
 pub use ingest::Store;
+pub use maintain::Deleted;
 pub use open::{Figures, Options, TableFigures};

@@ -1,5 +1,6 @@
 //! Opening: what a crash left is put right, and the log is read into memory again.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,11 +27,25 @@ pub struct Options {
     pub waiting_bytes: usize,
     /// Bytes of the disk that are left free.
     pub keep_free: u64,
+    /// What is older than this is removed, a segment at a time.
+    pub keep_for: Option<std::time::Duration>,
+    /// When segments take more bytes than this, the oldest are removed.
+    pub keep_bytes: Option<u64>,
+    /// How often it is looked for what is to be removed or put together.
+    pub maintain_every: std::time::Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_rows: 131_072, segment_bytes: 128 << 20, waiting_bytes: 64 << 20, keep_free: 64 << 20 }
+        Self {
+            segment_rows: 131_072,
+            segment_bytes: 128 << 20,
+            waiting_bytes: 64 << 20,
+            keep_free: 64 << 20,
+            keep_for: None,
+            keep_bytes: None,
+            maintain_every: std::time::Duration::from_secs(30),
+        }
     }
 }
 
@@ -48,8 +63,14 @@ pub struct Figures {
     pub disk_bytes: Option<u64>,
     /// Requests that were refused since too much was waiting.
     pub overloaded: u64,
+    /// Segments that were removed for their age or for room.
+    pub expired: u64,
+    /// Segments that were put together into larger ones.
+    pub compacted: u64,
     /// Why nothing can be written now, if so.
     pub trouble: Option<String>,
+    /// Why segments could not be removed or put together the last time, if so.
+    pub maintenance: Option<String>,
 }
 
 /// What a table holds, and what happened to what came for it.
@@ -136,18 +157,18 @@ fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error>
     Ok(())
 }
 
-/// The segments by generation; those that a larger one replaced are removed.
+/// The segments by generation; those that a larger or a newer one replaced are removed.
 fn open_segments(table: Table, dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Segment>>> {
-    let mut found: BTreeMap<(u64, std::cmp::Reverse<u64>), PathBuf> = BTreeMap::new();
+    let mut found: BTreeMap<(u64, Reverse<u64>, Reverse<u64>), PathBuf> = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|error| disk::named(dir, &error))? {
         let path = entry?.path();
-        if let Some((first, last)) = segment::generations(&path) {
-            found.insert((first, std::cmp::Reverse(last)), path);
+        if let Some(segment::Name { generations: (first, last), revision }) = segment::Name::of(&path) {
+            found.insert((first, Reverse(last), Reverse(revision)), path);
         }
     }
     let mut segments: Vec<Arc<Segment>> = Vec::new();
-    for ((_, std::cmp::Reverse(last)), path) in found {
-        if segments.last().is_some_and(|before| last <= before.generations.1) {
+    for ((_, Reverse(last), _), path) in found {
+        if segments.last().is_some_and(|before| last <= before.name.generations.1) {
             disk::remove(&path)?;
             disk::remove(&path.with_extension("idx"))?;
             continue;
@@ -168,15 +189,16 @@ fn replay(
     recent: &mut Recent,
     reports: &mut Vec<String>,
 ) -> io::Result<wal::Log> {
-    let last = |segment: &Arc<Segment>| segment.generations.1;
+    let last = |segment: &Arc<Segment>| segment.name.generations.1;
     let newest = contents.segments.iter().flatten().map(last).max().unwrap_or(0);
     let (mut generation, mut sequence) = (newest, 0);
     for old in wal::generations(dir)? {
         generation = generation.max(old);
         // A crash may have come between the segments of a generation: the others are made again.
         let kept = Table::ALL.map(|table| {
-            let covers =
-                |segment: &Arc<Segment>| (segment.generations.0..=segment.generations.1).contains(&old);
+            let covers = |segment: &Arc<Segment>| {
+                (segment.name.generations.0..=segment.name.generations.1).contains(&old)
+            };
             contents.segments[table].iter().any(covers)
         });
         let mut undecoded = Vec::new();

@@ -108,6 +108,8 @@ pub(super) struct Contents {
     pub(super) segments: Tables<Vec<Arc<Segment>>>,
     /// Why segments cannot be written, for as long as that is so.
     pub(super) trouble: Option<String>,
+    /// Why segments could not be removed or put together, the last time.
+    pub(super) maintenance: Option<String>,
     pub(super) closing: bool,
 }
 
@@ -171,6 +173,20 @@ impl Contents {
         }
     }
 
+    /// Puts a segment, or nothing, in the place of others; false if one of them is not there any more. Those are removed
+    /// when nobody reads them.
+    pub(super) fn replace(&mut self, table: Table, old: &[Arc<Segment>], new: Option<Segment>) -> bool {
+        let segments = &mut self.segments[table];
+        if !old.iter().all(|old| segments.iter().any(|segment| Arc::ptr_eq(segment, old))) {
+            return false;
+        }
+        segments.retain(|segment| !old.iter().any(|old| Arc::ptr_eq(segment, old)));
+        segments.extend(new.map(Arc::new));
+        segments.sort_by_key(|segment| segment.name.generations);
+        old.iter().for_each(|segment| segment.doom());
+        true
+    }
+
     /// Rows in memory.
     pub(super) fn in_memory<R: Stored>(&self) -> u64 {
         let frozen = self.frozen.iter().flat_map(|frozen| R::frozen(frozen));
@@ -203,6 +219,16 @@ impl State {
 
     pub(super) fn notify(&self) {
         self.changed.notify_all();
+    }
+
+    /// Waits until it closes, at most so long, whatever else changes.
+    pub(super) fn wait_for<'a>(
+        &self,
+        contents: MutexGuard<'a, Contents>,
+        at_most: std::time::Duration,
+    ) -> MutexGuard<'a, Contents> {
+        let closed = self.changed.wait_timeout_while(contents, at_most, |contents| !contents.closing);
+        closed.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Waits for a change, at most so long.

@@ -4,11 +4,13 @@ pub(super) mod decode;
 
 use std::sync::Arc;
 
+use arrow_array::types::{Int8Type, TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow_array::{Int8Array, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow_schema::ArrowError;
 
 use super::spans::assemble::{Made, Source, ids};
-use super::spans::chunk::Record;
+use super::spans::chunk::{NONE, Pool, Record};
+use super::spans::disassemble::Reading;
 use crate::query::Table;
 
 /// One log record; texts by number.
@@ -45,8 +47,8 @@ impl Record for LogRow {
         (self.first_attribute, self.attributes)
     }
 
-    fn set_first_attribute(&mut self, first: u32) {
-        self.first_attribute = first;
+    fn set_attributes(&mut self, first: u32, count: u32) {
+        (self.first_attribute, self.attributes) = (first, count);
     }
 
     fn texts(&mut self, each: &mut dyn FnMut(&mut u32)) {
@@ -133,5 +135,38 @@ impl Record for LogRow {
             made.add("batch", false, Arc::new(UInt64Array::from_iter_values(rows().map(|row| row.batch))));
         }
         Ok(())
+    }
+
+    fn read(reading: &mut Reading<'_>, pool: &mut Pool, row: usize) -> Option<Self> {
+        let time = |name: &str| reading.value::<TimestampNanosecondType>(name, row).unwrap_or(0);
+        let mut read = Self {
+            trace_id: reading.id("trace_id", row),
+            span_id: reading.id("span_id", row),
+            time: time("time"),
+            observed: time("observed"),
+            batch: reading.value::<UInt64Type>("batch", row).unwrap_or(0),
+            service: NONE,
+            name: NONE,
+            severity_text: NONE,
+            body: NONE,
+            resource: NONE,
+            scope: NONE,
+            first_attribute: 0,
+            attributes: 0,
+            flags: reading.value::<UInt32Type>("flags", row).unwrap_or(0),
+            dropped: reading.value::<UInt32Type>("dropped_attributes", row).unwrap_or(0),
+            severity: reading.value::<Int8Type>("severity", row).unwrap_or(0),
+        };
+        for (name, text) in [
+            ("service", &mut read.service),
+            ("name", &mut read.name),
+            ("severity_text", &mut read.severity_text),
+            ("body", &mut read.body),
+            ("resource", &mut read.resource),
+            ("scope", &mut read.scope),
+        ] {
+            *text = reading.text(pool, name, row)?;
+        }
+        Some(read)
     }
 }

@@ -4,6 +4,7 @@ pub(super) mod decode;
 
 use std::sync::Arc;
 
+use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampNanosecondArray, UInt32Array, UInt64Array,
@@ -11,7 +12,8 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::spans::assemble::{Made, Source};
-use super::spans::chunk::Record;
+use super::spans::chunk::{NONE, Pool, Record};
+use super::spans::disassemble::Reading;
 use crate::query::Table;
 
 const TYPES: [&str; 5] = ["gauge", "sum", "histogram", "exponential_histogram", "summary"];
@@ -72,8 +74,8 @@ impl Record for PointRow {
         (self.first_attribute, self.attributes)
     }
 
-    fn set_first_attribute(&mut self, first: u32) {
-        self.first_attribute = first;
+    fn set_attributes(&mut self, first: u32, count: u32) {
+        (self.first_attribute, self.attributes) = (first, count);
     }
 
     fn texts(&mut self, each: &mut dyn FnMut(&mut u32)) {
@@ -106,6 +108,59 @@ impl Record for PointRow {
 
     fn name(&self) -> u32 {
         self.name
+    }
+
+    fn read(reading: &mut Reading<'_>, pool: &mut Pool, row: usize) -> Option<Self> {
+        let time = |name: &str| reading.value::<TimestampNanosecondType>(name, row).unwrap_or(0);
+        let double = |name: &str| reading.value::<Float64Type>(name, row);
+        let place = |names: &[&str], name: &str| {
+            let text = reading.str(name, row);
+            names.iter().position(|known| *known == text).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+        };
+        let number = match (reading.value::<Int64Type>("int_value", row), double("value")) {
+            (Some(value), _) => Number::Int(value),
+            (None, Some(value)) => Number::Double(value),
+            (None, None) => Number::Nothing,
+        };
+        let mut read = Self {
+            time: time("time"),
+            start_time: time("start_time"),
+            number,
+            count: reading.value::<UInt64Type>("count", row),
+            sum: double("sum"),
+            min: double("min"),
+            max: double("max"),
+            batch: reading.value::<UInt64Type>("batch", row).unwrap_or(0),
+            service: NONE,
+            name: NONE,
+            unit: NONE,
+            description: NONE,
+            metadata: NONE,
+            buckets: NONE,
+            exemplars: NONE,
+            resource: NONE,
+            scope: NONE,
+            first_attribute: 0,
+            attributes: 0,
+            flags: reading.value::<UInt32Type>("flags", row).unwrap_or(0),
+            kind: place(&TYPES, "type"),
+            temporality: place(&TEMPORALITIES, "temporality"),
+            monotonic: reading.bool("monotonic", row),
+        };
+        for (name, text) in [
+            ("service", &mut read.service),
+            ("name", &mut read.name),
+            ("unit", &mut read.unit),
+            ("description", &mut read.description),
+            ("metadata", &mut read.metadata),
+            ("buckets", &mut read.buckets),
+            ("exemplars", &mut read.exemplars),
+            ("resource", &mut read.resource),
+            ("scope", &mut read.scope),
+        ] {
+            *text = reading.text(pool, name, row)?;
+        }
+        Some(read)
     }
 
     fn columns(

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
@@ -15,7 +16,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use crate::query::Table;
 
 pub(super) use index::{Index, Tests};
-pub(super) use read::{SegmentPart, identities};
+pub(super) use read::{SegmentPart, each_batch, identities};
 pub(super) use write::write;
 
 /// Rows of a block: of a page, and of a bloom filter.
@@ -30,32 +31,49 @@ pub(super) struct Segment {
     pub(super) table: Table,
     /// The Parquet file.
     pub(super) path: PathBuf,
-    /// The generations of the log that are in it, the first and the last.
-    pub(super) generations: (u64, u64),
+    /// What is in it.
+    pub(super) name: Name,
     /// Bytes of both files.
     pub(super) bytes: u64,
     pub(super) rows: u64,
     pub(super) index: Index,
     metadata: ArrowReaderMetadata,
     pure: Vec<String>,
+    /// Whether its files go when nobody reads it any more.
+    doomed: AtomicBool,
 }
 
-/// The name of the file with these generations.
-pub(super) fn path(dir: &Path, first: u64, last: u64) -> PathBuf {
-    dir.join(format!("{first:010}-{last:010}.parquet"))
+/// What a segment is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Name {
+    /// The first and the last generation of the log that are in it.
+    pub(super) generations: (u64, u64),
+    /// How often it was written anew, with less in it.
+    pub(super) revision: u64,
 }
 
-/// The generations that a file's name tells.
-pub(super) fn generations(path: &Path) -> Option<(u64, u64)> {
-    let (first, last) = path.file_name()?.to_str()?.strip_suffix(".parquet")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
+impl Name {
+    /// The file.
+    pub(super) fn path(self, dir: &Path) -> PathBuf {
+        let Self { generations: (first, last), revision } = self;
+        let revision = if revision == 0 { String::new() } else { format!("-{revision}") };
+        dir.join(format!("{first:010}-{last:010}{revision}.parquet"))
+    }
+
+    /// What a file's name tells.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let mut numbers = path.file_name()?.to_str()?.strip_suffix(".parquet")?.split('-').map(str::parse);
+        let generations = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let revision = numbers.next().transpose().ok()?.unwrap_or(0);
+        numbers.next().is_none().then_some(Self { generations, revision })
+    }
 }
 
 impl Segment {
     /// Opens a segment. An index that is missing or damaged is made again from the rows.
     pub(super) fn open(table: Table, path: PathBuf) -> io::Result<Self> {
         let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
-        let generations = generations(&path).ok_or_else(|| told(&"is not named as a segment"))?;
+        let name = Name::of(&path).ok_or_else(|| told(&"is not named as a segment"))?;
         let file = File::open(&path).map_err(|error| super::disk::named(&path, &error))?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| told(&error))?;
@@ -77,12 +95,32 @@ impl Segment {
             .and_then(|entry| serde_json::from_str(entry.value.as_deref()?).ok())
             .unwrap_or_default();
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
-        Ok(Self { table, path, generations, bytes, rows, index, metadata, pure })
+        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, doomed: AtomicBool::new(false) })
+    }
+
+    /// Removes its files when nobody reads it any more.
+    pub(super) fn doom(&self) {
+        self.doomed.store(true, Ordering::Relaxed);
+    }
+
+    /// The time of its newest row.
+    pub(super) fn newest(&self) -> i64 {
+        self.index.times().1
     }
 
     /// The part of it that may hold rows of a scan.
     pub(super) fn part(self: &Arc<Self>, scan: &crate::query::Scan) -> Option<SegmentPart> {
         let blocks = self.index.blocks(&Tests::of(&scan.must), scan.time);
         (!blocks.is_empty()).then(|| SegmentPart::new(Arc::clone(self), scan.clone(), blocks))
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.doomed.load(Ordering::Relaxed) {
+            // What stays is found at the next start, and removed by what doomed it.
+            super::disk::remove(&self.path).ok();
+            super::disk::remove(&self.path.with_extension("idx")).ok();
+        }
     }
 }

@@ -217,6 +217,20 @@ pub(super) fn index_of(
     Ok(Index::build(&concat_batches(metadata.schema(), &batches)?, table.time_column()))
 }
 
+/// Calls with all rows, all columns of them.
+pub(in crate::store) fn each_batch(
+    segment: &Segment,
+    mut f: impl FnMut(&RecordBatch) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    let file = File::open(&segment.path).map_err(|error| failed(segment, &error))?;
+    let reader =
+        reader(&file, &segment.metadata, None, None, 4 * BLOCK).map_err(|error| failed(segment, &error))?;
+    for batch in reader {
+        f(&batch.map_err(|error| failed(segment, &error))?)?;
+    }
+    Ok(())
+}
+
 /// Calls with what tells each span, or each request of other records, from others.
 pub(in crate::store) fn identities(segment: &Segment, mut f: impl FnMut(u64)) -> Result<(), QueryError> {
     let told = |error: &dyn std::fmt::Display| failed(segment, error);

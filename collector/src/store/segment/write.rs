@@ -12,7 +12,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::{BLOCK, Index, PURE, Segment, path};
+use super::{BLOCK, Index, Name, PURE, Segment};
 use crate::query::Columns;
 use crate::store::disk;
 use crate::store::spans::assemble::{At, assemble};
@@ -20,10 +20,10 @@ use crate::store::spans::chunk::{Chunk, Record};
 
 const ROW_GROUP: usize = 65_536;
 
-/// Writes the rows of chunks, which are those of these generations of the log. It is durable when this returns.
+/// Writes the rows of chunks, as the segment of this name. It is durable when this returns.
 pub(in crate::store) fn write<R: Record>(
     dir: &Path,
-    generations: (u64, u64),
+    name: Name,
     chunks: &[&Chunk<R>],
 ) -> io::Result<Segment> {
     let mut order: Vec<(i64, At)> = Vec::with_capacity(chunks.iter().map(|chunk| chunk.rows.len()).sum());
@@ -37,7 +37,7 @@ pub(in crate::store) fn write<R: Record>(
     let assembled = assemble(chunks, &rows, &Columns::All).map_err(io::Error::other)?;
     drop(rows);
 
-    let target = path(dir, generations.0, generations.1);
+    let target = name.path(dir);
     let index = Index::build(&assembled.batch, R::TABLE.time_column());
     disk::write_atomically(&target.with_extension("idx"), &index.to_bytes())?;
     let unfinished = disk::temporary(&target);

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::assemble::{Made, Source};
+use super::disassemble::Reading;
 use crate::query::Table;
 
 /// No text, no such thing.
@@ -110,9 +111,6 @@ pub(in crate::store) trait Record: Copy + Debug + Send + Sync + 'static {
     /// The place of its first attribute, and how many there are.
     fn attributes(&self) -> (u32, u32);
 
-    /// Its attributes are somewhere else now.
-    fn set_first_attribute(&mut self, first: u32);
-
     /// Calls with every number of a text, those of attributes left out.
     fn texts(&mut self, each: &mut dyn FnMut(&mut u32));
 
@@ -139,6 +137,11 @@ pub(in crate::store) trait Record: Copy + Debug + Send + Sync + 'static {
         wanted: &dyn Fn(&str) -> bool,
         made: &mut Made,
     ) -> Result<(), ArrowError>;
+
+    /// A row as it is in columns, without attributes; `None` when the pool is full.
+    fn read(reading: &mut Reading<'_>, pool: &mut Pool, row: usize) -> Option<Self>;
+    /// Its attributes are these now.
+    fn set_attributes(&mut self, first: u32, count: u32);
 }
 
 /// One span; texts by number.
@@ -262,7 +265,7 @@ impl<R: Record> Chunk<R> {
                 self.attributes.push(Attribute { key, cell });
             }
             let mut row = *row;
-            row.set_first_attribute(first_attribute);
+            row.set_attributes(first_attribute, row.attributes().1);
             row.texts(&mut |text| *text = number(&mut self.pool, *text));
             self.rows.push(row);
         }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::types::{Int8Type, Int64Type, TimestampNanosecondType, UInt32Type};
 use arrow_array::{Int8Array, Int64Array, TimestampNanosecondArray, UInt32Array};
 use arrow_schema::ArrowError;
 
 use super::assemble::{Made, Source, ids};
-use super::chunk::{Record, Row};
+use super::chunk::{NONE, Pool, Record, Row};
+use super::disassemble::Reading;
 use crate::query::Table;
 
 impl Record for Row {
@@ -20,8 +22,8 @@ impl Record for Row {
         (self.first_attribute, self.attributes)
     }
 
-    fn set_first_attribute(&mut self, first: u32) {
-        self.first_attribute = first;
+    fn set_attributes(&mut self, first: u32, count: u32) {
+        (self.first_attribute, self.attributes) = (first, count);
     }
 
     fn texts(&mut self, each: &mut dyn FnMut(&mut u32)) {
@@ -128,5 +130,44 @@ impl Record for Row {
         }
 
         Ok(())
+    }
+
+    fn read(reading: &mut Reading<'_>, pool: &mut Pool, row: usize) -> Option<Self> {
+        let small = |name: &str| reading.value::<Int8Type>(name, row).unwrap_or(0);
+        let count = |name: &str| reading.value::<UInt32Type>(name, row).unwrap_or(0);
+        let mut read = Self {
+            trace_id: reading.id("trace_id", row),
+            span_id: reading.id("span_id", row),
+            parent: reading.id("parent_span_id", row),
+            start: reading.value::<TimestampNanosecondType>("start", row).unwrap_or(0),
+            duration: reading.value::<Int64Type>("duration_ns", row).unwrap_or(0),
+            service: NONE,
+            name: NONE,
+            message: NONE,
+            trace_state: NONE,
+            resource: NONE,
+            scope: NONE,
+            events: NONE,
+            links: NONE,
+            first_attribute: 0,
+            attributes: 0,
+            flags: count("flags"),
+            dropped: ["dropped_attributes", "dropped_events", "dropped_links"].map(count),
+            kind: small("kind"),
+            status: small("status"),
+        };
+        for (name, text) in [
+            ("service", &mut read.service),
+            ("name", &mut read.name),
+            ("status_message", &mut read.message),
+            ("trace_state", &mut read.trace_state),
+            ("resource", &mut read.resource),
+            ("scope", &mut read.scope),
+            ("events", &mut read.events),
+            ("links", &mut read.links),
+        ] {
+            *text = reading.text(pool, name, row)?;
+        }
+        Some(read)
     }
 }

@@ -4,5 +4,6 @@ pub(in crate::store) mod assemble;
 pub(in crate::store) mod chunk;
 mod columns;
 pub(in crate::store) mod decode;
+pub(in crate::store) mod disassemble;
 pub(in crate::store) mod fields;
 pub(in crate::store) mod select;
