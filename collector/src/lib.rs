@@ -8,6 +8,7 @@ mod codec;
 pub mod demo;
 mod error;
 pub mod ingest;
+pub mod listen;
 pub mod load;
 pub mod otlp;
 pub mod query;

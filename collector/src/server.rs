@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::api::{self, ApiState, Readiness, Sample};
+use crate::listen::Tls;
 use crate::otlp::{Config, Counters, Receiver};
 use crate::query::Table;
 use crate::query::exec::{Limits, Queries};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub api: SocketAddr,
     /// What requests and questions must bear.
     pub token: Token,
+    /// What all addresses show of themselves; without it they speak in the clear.
+    pub tls: Option<Tls>,
     /// How the store works.
     pub store: Options,
 }
@@ -44,6 +47,7 @@ impl Settings {
             otlp_http: free,
             api: free,
             token: Token::none(),
+            tls: None,
             store: Options::default(),
         }
     }
@@ -80,7 +84,7 @@ impl Server {
     /// # Errors
     /// When the data directory or an address cannot be had; it is named.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
-        let Settings { data_dir, otlp_grpc, otlp_http, api, token, store } = settings;
+        let Settings { data_dir, otlp_grpc, otlp_http, api, token, tls, store } = settings;
         let opened = data_dir.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(&opened, store)).await;
         let store =
@@ -88,6 +92,7 @@ impl Server {
         let store = Arc::new(store);
         let mut config = Config::new(otlp_grpc, otlp_http);
         config.token = token.clone();
+        config.tls = tls.clone();
         let receiver = Receiver::bind(config, Arc::clone(&store) as _).await?;
         let questions = api::bind(api).await?;
         let addresses = Addresses {
@@ -103,7 +108,8 @@ impl Server {
             ending.wait_for(|&ending| ending).await.ok();
         };
         let state = state(&store, receiver.counters()).token(token);
-        let answering = tokio::spawn(api::run(questions, state, ended(ending.clone())));
+        let closed = ended(ending.clone());
+        let answering = tokio::spawn(async move { api::run(questions, tls.as_ref(), state, closed).await });
         let receiving = tokio::spawn(receiver.run(ended(ending)));
         Ok(Self { store, addresses, end, tasks: [receiving, answering] })
     }
@@ -156,13 +162,14 @@ impl Server {
 /// What the API shows of a store.
 fn state(store: &Arc<Store>, received: Counters) -> ApiState {
     let queries = Queries::new(Arc::clone(store) as _, Limits::default());
-    let (metrics, readiness) = (Arc::clone(store), Arc::clone(store));
+    let [metrics, readiness, deletion] = [Arc::clone(store), Arc::clone(store), Arc::clone(store)];
     ApiState::new(Arc::new(queries))
         .metrics(move || {
             let mut samples = samples(&metrics);
             samples.extend(receiver_samples(&received));
             samples
         })
+        .deletion(move |service| deletion.delete_service(service))
         .readiness(move || readiness.figures().trouble.map_or(Readiness::Ready, Readiness::NotReady))
 }
 
@@ -176,6 +183,23 @@ fn samples(store: &Store) -> Vec<Sample> {
         "Requests that were refused as overload.",
         figures.overloaded,
     )];
+    samples.extend([
+        counter(
+            "agentvitals_store_segments_expired_total",
+            "Segments that were removed for their age or for room.",
+            figures.expired,
+        ),
+        counter(
+            "agentvitals_store_segments_compacted_total",
+            "Segments that were put together into larger ones.",
+            figures.compacted,
+        ),
+        gauge(
+            "agentvitals_store_maintenance_failing",
+            "1 if segments could not be removed or put together the last time.",
+            u64::from(figures.maintenance.is_some()),
+        ),
+    ]);
     for table in Table::ALL {
         let figures = figures.table(table);
         let of_table = [

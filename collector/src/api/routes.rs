@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -50,6 +50,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/metrics/names", question!(MetricNamesRequest, |a, q, c| a.metric_names(q, c)))
         .route("/api/v1/metrics/query", question!(MetricRequest, |a, q, c| a.metric(q, c)))
         .route("/api/v1/traces/{trace_id}", get(trace))
+        .route("/api/v1/services/{service}", delete(delete_service))
         .route("/api/v1/status", get(status))
         .route("/api/v1/openapi.json", get(|| async { json_text(OPENAPI) }))
         .route("/metrics", get(own_metrics))
@@ -142,6 +143,20 @@ async fn trace(State(state): State<ApiState>, Path(trace_id): Path<String>) -> R
         Ok((!answer.spans.is_empty()).then_some(text))
     });
     found.await?.map(json_text).ok_or(ApiError::NoSuchTrace(trace_id))
+}
+
+/// Removes what a service sent.
+async fn delete_service(
+    State(state): State<ApiState>,
+    Path(service): Path<String>,
+) -> Result<Response, ApiError> {
+    let path = || ApiError::NoSuchPath(format!("/api/v1/services/{service}"));
+    let deletion = state.deletion.clone().ok_or_else(path)?;
+    let deleted = tokio::task::spawn_blocking(move || deletion(&service)).await;
+    let deleted = deleted.map_err(|error| ApiError::Internal(format!("the deletion broke: {error}")))?;
+    let deleted = deleted.map_err(|error| ApiError::Internal(format!("not all was deleted: {error}")))?;
+    let text = serde_json::to_string(&deleted).map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(json_text(text))
 }
 
 async fn status(State(state): State<ApiState>) -> Response {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{ApiState, router};
 use crate::Error;
+use crate::listen::{Incoming, Tls};
 
 /// How long requests that are going on may take to end when the server is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,9 +33,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 /// When the listener fails.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<&Tls>,
     state: ApiState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
+    let tls = tls.map(|tls| tls.protocols(&protocols));
+    let listener = Incoming::new(listener, tls.as_ref())
+        .map_err(|error| Error::failed(format!("the API cannot start: {error}")))?;
     let (closing, closed) = oneshot::channel::<()>();
     let serve = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
         shutdown.await;

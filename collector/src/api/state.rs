@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Answers, Sample};
+use crate::store::Deleted;
 use crate::token::Token;
 
 /// Whether the server takes data and questions.
@@ -18,6 +19,9 @@ pub enum Readiness {
     NotReady(String),
 }
 
+/// Removes the data of the service of this name.
+type Deletion = dyn Fn(&str) -> std::io::Result<Deleted> + Send + Sync;
+
 /// Answers, and what is told about the server itself. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
@@ -25,6 +29,7 @@ pub struct ApiState {
     pub(super) metrics: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
     pub(super) readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     pub(super) data: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    pub(super) deletion: Option<Arc<Deletion>>,
     pub(super) token: Token,
     pub(super) running: Arc<Semaphore>,
     pub(super) most: usize,
@@ -50,6 +55,7 @@ impl ApiState {
             metrics: Arc::new(Vec::new),
             readiness: Arc::new(|| Readiness::Ready),
             data: Arc::new(|| serde_json::Value::Null),
+            deletion: None,
             token: Token::none(),
             running: Arc::new(Semaphore::new(Self::DEFAULT_MAX_QUERIES)),
             most: Self::DEFAULT_MAX_QUERIES,
@@ -74,6 +80,16 @@ impl ApiState {
     #[must_use]
     pub fn data(mut self, data: impl Fn() -> serde_json::Value + Send + Sync + 'static) -> Self {
         self.data = Arc::new(data);
+        self
+    }
+
+    /// What removes the data of a service; it blocks.
+    #[must_use]
+    pub fn deletion(
+        mut self,
+        deletion: impl Fn(&str) -> std::io::Result<Deleted> + Send + Sync + 'static,
+    ) -> Self {
+        self.deletion = Some(Arc::new(deletion));
         self
     }
 

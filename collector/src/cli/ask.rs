@@ -1,5 +1,7 @@
 //! Questions to a running server, through its API.
 
+use http::Method;
+
 use super::client::{Common, Range, post, send, table, text};
 use super::{End, FAILED, OK, Terminal, printable};
 use crate::Error;
@@ -7,6 +9,7 @@ use crate::query::request::{
     CountAnswer, CountRequest, SortBy, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
 };
 use crate::show::{self, duration};
+use crate::store::Deleted;
 
 /// Finds spans by a TraceQL span filter.
 #[derive(Debug, clap::Args)]
@@ -172,8 +175,8 @@ pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> 
 }
 
 pub(super) fn trace(arguments: &TraceArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let url = arguments.common.url(&format!("traces/{}", arguments.id));
-    let answer: TraceAnswer = match send(&arguments.common, |client| client.get(&url), "")? {
+    let path = format!("traces/{}", arguments.id);
+    let answer: TraceAnswer = match send(&arguments.common, Method::GET, &path, String::new(), "")? {
         Some(answer) => answer,
         None => {
             writeln!(terminal.err, "error: there is no trace {}", printable(&arguments.id))?;
@@ -191,4 +194,33 @@ pub(super) fn trace(arguments: &TraceArguments, terminal: &mut Terminal<'_>) -> 
 /// The length of a time step.
 pub(super) fn step(text: &str) -> Result<i64, Error> {
     crate::api::time::parse_duration(text).map_err(|what| Error::input(format!("--step: {what}")))
+}
+
+/// Removes all that a service sent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  agentvitals delete --service staging-bot")]
+pub(super) struct DeleteArguments {
+    /// The service's name, as in `resource.service.name`
+    #[arg(long, value_name = "NAME")]
+    service: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn delete(arguments: &DeleteArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
+    if arguments.service.is_empty() || arguments.service.contains('/') {
+        let service = &arguments.service;
+        return Err(Error::input(format!("--service {service:?}: expected a name without slashes")).into());
+    }
+    let name: String = arguments.service.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let deleted: Option<Deleted> =
+        send(&arguments.common, Method::DELETE, &format!("services/{name}"), String::new(), "")?;
+    let deleted = deleted.ok_or_else(|| Error::failed("the server deletes nothing"))?;
+    if arguments.common.json {
+        writeln!(terminal.out, "{}", text(&deleted)?)?;
+    } else {
+        let Deleted { spans, logs, metrics } = deleted;
+        writeln!(terminal.out, "{spans} spans, {logs} log records and {metrics} data points are deleted")?;
+    }
+    Ok(OK)
 }

@@ -56,6 +56,7 @@ enum Command {
     Logs(signals::LogsArguments),
     Metrics(signals::MetricsArguments),
     Load(load::Arguments),
+    Delete(ask::DeleteArguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -78,6 +79,7 @@ where
         Command::Logs(arguments) => signals::logs(&arguments, &mut terminal),
         Command::Metrics(arguments) => signals::metrics(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
+        Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,

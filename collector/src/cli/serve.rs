@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, OK, Terminal, printable};
 use crate::Error;
+use crate::api::time::parse_duration;
+use crate::listen::Tls;
 use crate::server::{Server, Settings};
 use crate::token::Token;
 
@@ -34,6 +37,33 @@ pub(super) struct Arguments {
     /// A file with the token that requests and questions must bear; without one the variable AGENTVITALS_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A PEM file with the certificate that all three addresses show; they speak TLS then
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with its key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Removes what is older, such as 30d [default: nothing]
+    #[arg(long, value_name = "DURATION")]
+    keep_for: Option<String>,
+    /// Removes the oldest when segments take more, such as 50GB [default: nothing]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    keep_bytes: Option<u64>,
+}
+
+/// Bytes, with a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        _ => 0,
+    };
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 500MB or 50GB".to_owned())
 }
 
 pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
@@ -55,6 +85,13 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
     let mut settings = Settings::new(data_dir);
     (settings.otlp_grpc, settings.otlp_http) = (arguments.otlp_grpc, arguments.otlp_http);
     (settings.api, settings.token) = (arguments.api, token);
+    if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        settings.tls = Some(Tls::read(certificate, key)?);
+    }
+    let keep_for = arguments.keep_for.as_deref().map(parse_duration).transpose();
+    let keep_for = keep_for.map_err(|what| Error::input(format!("--keep-for: {what}")))?;
+    settings.store.keep_for = keep_for.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
+    settings.store.keep_bytes = arguments.keep_bytes;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is told, so that whoever reads it may end the process at once.

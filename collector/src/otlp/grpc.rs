@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, NamedService, UnaryService};
@@ -19,10 +17,15 @@ use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport};
 use crate::Error;
 use crate::codec::{Delay, Detail, RETRY_INFO, Raw, RetryInfo, RpcStatus};
 use crate::ingest::{Accepted, Refusal, Signal};
+use crate::listen::Incoming;
+
+/// Bytes that a sender may be ahead of what was read, of one request and of all of a connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Serves until `ended`.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Incoming,
     shared: Shared,
     ended: impl Future<Output = ()>,
 ) -> Result<(), Error> {
@@ -30,11 +33,13 @@ pub(super) async fn serve(
         .max_concurrent_streams(256)
         .http2_max_header_list_size(16 << 10)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .tcp_nodelay(true)
+        // A request of some hundred kilobytes comes without waiting for room; what is not read yet stays bounded.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(Traces(shared.clone()))
         .add_service(Metrics(shared.clone()))
         .add_service(Logs(shared))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), ended);
+        .serve_with_incoming_shutdown(listener, ended);
     server.await.map_err(|error| Error::failed(format!("OTLP/gRPC: {error}")))
 }
 

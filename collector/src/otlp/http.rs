@@ -13,17 +13,17 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use prost::Message as _;
-use tokio::net::TcpListener;
 
 use super::grpc::{partial, reply};
 use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport, json};
 use crate::Error;
 use crate::codec::RpcStatus;
 use crate::ingest::{Accepted, Refusal, Signal};
+use crate::listen::Incoming;
 
 /// Serves until `ended`.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Incoming,
     shared: Shared,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {

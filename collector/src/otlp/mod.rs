@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 pub use self::counters::{Counted, Counters, Reason, Transport};
 use crate::Error;
 use crate::ingest::{Accepted, Ingest, Refusal, Signal};
+use crate::listen::{Incoming, Tls};
 use crate::token::Token;
 
 /// How long requests in flight may take once the receiver is told to end.
@@ -40,13 +41,15 @@ pub struct Config {
     pub max_requests: usize,
     /// What requests must bear.
     pub token: Token,
+    /// What both addresses show of themselves; without it they speak in the clear.
+    pub tls: Option<Tls>,
 }
 
 impl Config {
     /// The addresses, with the default bounds: 16 MiB a request, 16 requests at the same time, so that what is in
     /// flight takes 256 MiB at most.
     pub const fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
-        Self { grpc, http, max_request: 16 << 20, max_requests: 16, token: Token::none() }
+        Self { grpc, http, max_request: 16 << 20, max_requests: 16, token: Token::none(), tls: None }
     }
 }
 
@@ -78,6 +81,7 @@ pub struct Receiver {
     grpc: TcpListener,
     http: TcpListener,
     addresses: (SocketAddr, SocketAddr),
+    tls: Option<Tls>,
     shared: Shared,
 }
 
@@ -96,9 +100,9 @@ impl Receiver {
         let (grpc, grpc_address) = listen(config.grpc, "--otlp-grpc").await?;
         let (http, http_address) = listen(config.http, "--otlp-http").await?;
         let permits = Arc::new(Semaphore::new(config.max_requests));
-        let Config { max_request, token, .. } = config;
+        let Config { max_request, token, tls, .. } = config;
         let shared = Shared { ingest, permits, max_request, token, counters: Counters::default() };
-        Ok(Self { grpc, http, addresses: (grpc_address, http_address), shared })
+        Ok(Self { grpc, http, addresses: (grpc_address, http_address), tls, shared })
     }
 
     /// Where it listens for OTLP/gRPC.
@@ -122,8 +126,12 @@ impl Receiver {
     /// When a listener fails.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let (end, ending) = watch::channel(false);
-        let grpc = tokio::spawn(grpc::serve(self.grpc, self.shared.clone(), ended(ending.clone())));
-        let http = tokio::spawn(http::serve(self.http, self.shared, ended(ending)));
+        let failed = |error: std::io::Error| Error::failed(format!("a receiver cannot start: {error}"));
+        let protocols = |protocols| self.tls.as_ref().map(|tls: &Tls| tls.protocols(protocols));
+        let grpc = Incoming::new(self.grpc, protocols(&[b"h2"]).as_ref()).map_err(failed)?;
+        let http = Incoming::new(self.http, protocols(&[b"h2", b"http/1.1"]).as_ref()).map_err(failed)?;
+        let grpc = tokio::spawn(grpc::serve(grpc, self.shared.clone(), ended(ending.clone())));
+        let http = tokio::spawn(http::serve(http, self.shared, ended(ending)));
         shutdown.await;
         end.send(true).ok();
         let both = async { tokio::join!(grpc, http) };

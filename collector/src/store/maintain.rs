@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ingest::{Shared, Store, lock};
 use super::logs::LogRow;
@@ -42,7 +42,7 @@ impl Counters {
 }
 
 /// What was removed with a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "one count for each table")]
 pub struct Deleted {
     /// Its spans.
