@@ -30,6 +30,8 @@ pub use spans::SPANS_PER_TRACE;
 
 /// Looks that requests have: agents, models, durations and errors are drawn once for each.
 const LOOKS: u64 = 32;
+/// Nanoseconds from one trace to the next when there is no rate.
+const GAP: u64 = 100_000;
 /// Attempts at one request.
 const ATTEMPTS: u32 = 60;
 
@@ -116,7 +118,9 @@ struct Shared {
     next: AtomicU64,
     traces: Option<u64>,
     began: Instant,
-    began_unix: u64,
+    /// When the first trace starts, and the nanoseconds from one to the next.
+    first_start: u64,
+    gap: u64,
     ended: AtomicBool,
     tally: Mutex<Tally>,
     ids: Option<Mutex<std::fs::File>>,
@@ -196,6 +200,12 @@ impl Shared {
             file.map_err(|error| Error::input(format!("--ids {}: {error}", path.display())))
         });
         let traces = options.spans.map(|spans| spans.div_ceil(SPANS_PER_TRACE));
+        // With a rate, traces are as far apart as they are sent; without, as if they had come until now.
+        let gap = match options.rate {
+            0 => GAP,
+            rate => SPANS_PER_TRACE.saturating_mul(1_000_000_000) / rate,
+        };
+        let now = crate::clock::unix_nanos().cast_unsigned();
         let per_request = options.batch.div_ceil(SPANS_PER_TRACE).min(traces.unwrap_or(u64::MAX));
         let templates =
             (0..LOOKS).map(|look| Template::new(per_request, ids::mix(options.seed) ^ look)).collect();
@@ -204,7 +214,8 @@ impl Shared {
             next: AtomicU64::new(0),
             traces,
             ids: ids.transpose()?.map(Mutex::new),
-            began_unix: crate::clock::unix_nanos().cast_unsigned(),
+            first_start: now.saturating_sub(if options.rate == 0 { traces.unwrap_or(0) * gap } else { 0 }),
+            gap,
             began: Instant::now(),
             ended: AtomicBool::new(false),
             tally: Mutex::new(Tally::default()),
@@ -239,12 +250,12 @@ impl Shared {
             0 => self.began,
             rate => self.began + Duration::from_secs_f64((first * SPANS_PER_TRACE) as f64 / rate as f64),
         };
-        let start = self.began_unix
-            + if self.options.rate == 0 { first * 1_000 } else { (due - self.began).as_nanos() as u64 };
+        let start = self.first_start + first * self.gap;
+        let seed = self.options.seed;
         let bytes = if left == template.traces {
-            template.copy(self.options.seed, first, start)
+            template.copy(seed, first, start, self.gap)
         } else {
-            Template::new(left, ids::mix(self.options.seed)).copy(self.options.seed, first, start)
+            Template::new(left, ids::mix(seed)).copy(seed, first, start, self.gap)
         };
         Some((first, left, bytes, due))
     }

@@ -86,13 +86,13 @@ impl Template {
         Self { bytes, slots, traces }
     }
 
-    /// A copy whose traces have the numbers from `first` on and start at this time, each a microsecond later.
-    pub(super) fn copy(&self, seed: u64, first: u64, start: u64) -> Bytes {
+    /// A copy whose traces have the numbers from `first` on; the first starts at this time, each other one a gap later.
+    pub(super) fn copy(&self, seed: u64, first: u64, start: u64, gap: u64) -> Bytes {
         let mut out = self.bytes.clone();
         let mut part = Vec::with_capacity(16);
         for slot in &self.slots {
             part.clear();
-            slot.part.write(seed, first + slot.trace, start + slot.trace * 1_000, &mut part);
+            slot.part.write(seed, first + slot.trace, start + slot.trace * gap, &mut part);
             out[slot.at..slot.at + part.len()].copy_from_slice(&part);
         }
         out.into()
@@ -103,12 +103,12 @@ impl Template {
 mod tests {
     use super::*;
 
-    /// A copy is what encoding the same traces gives, but for the microseconds between them.
+    /// A copy is what encoding the same traces gives, but for the gaps between them.
     #[test]
     fn a_copy_is_what_encoding_would_have_given() {
         let template = Template::new(40, 7);
         let (seed, first, start) = (99, 1_000_000, 1_790_000_000_000_000_000);
-        let copy = ExportTraceServiceRequest::decode(template.copy(seed, first, start)).unwrap();
+        let copy = ExportTraceServiceRequest::decode(template.copy(seed, first, start, 1_000)).unwrap();
         let (mut expected, parts) = request(40, 7, seed, first, start);
         let spans =
             expected.resource_spans.iter_mut().flat_map(|r| &mut r.scope_spans).flat_map(|s| &mut s.spans);
