@@ -4,6 +4,7 @@ use crate::query::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
+use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
 use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
@@ -59,6 +60,22 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError>;
+
+    /// Tells what conversations came to.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn conversations(
+        &self,
+        request: &ConversationsRequest,
+        control: &Control,
+    ) -> Result<ConversationsAnswer, QueryError>;
+
+    /// Tells what an agent did.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn agent(&self, request: &AgentRequest, control: &Control) -> Result<AgentAnswer, QueryError>;
 }
 
 impl Answers for crate::query::exec::Queries {
@@ -96,5 +113,17 @@ impl Answers for crate::query::exec::Queries {
 
     fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
         self.metric(request, control)
+    }
+
+    fn conversations(
+        &self,
+        request: &ConversationsRequest,
+        control: &Control,
+    ) -> Result<ConversationsAnswer, QueryError> {
+        self.conversations(request, control)
+    }
+
+    fn agent(&self, request: &AgentRequest, control: &Control) -> Result<AgentAnswer, QueryError> {
+        self.agent(request, control)
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum ApiError {
     Method(String),
     /// There is no such trace.
     NoSuchTrace(String),
+    /// There is no span of such an agent.
+    NoSuchAgent(String),
     /// The token is missing or is not the one.
     Unauthorized,
     /// As many questions as may be are being answered.
@@ -70,6 +72,9 @@ impl ApiError {
             }
             Self::NoSuchTrace(id) => {
                 (StatusCode::NOT_FOUND, "not_found", format!("there is no trace {id}"), None)
+            }
+            Self::NoSuchAgent(id) => {
+                (StatusCode::NOT_FOUND, "not_found", format!("there is no span of an agent {id:?}"), None)
             }
             Self::Unauthorized => {
                 let message = "expected the header `Authorization: Bearer <token>` with this server's token";

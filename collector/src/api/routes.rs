@@ -17,6 +17,7 @@ use serde_json::json;
 use super::error::ApiError;
 use super::{Answers, ApiState, Readiness, metrics, question};
 use crate::query::request::{CountRequest, SpansRequest, StatsRequest, TraceAnswer, TraceRequest};
+use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsRequest};
 use crate::query::signals::{LogsRequest, MetricNamesRequest, MetricRequest};
 use crate::query::{Control, QueryError};
 
@@ -49,6 +50,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/logs", question!(LogsRequest, |a, q, c| a.logs(q, c)))
         .route("/api/v1/metrics/names", question!(MetricNamesRequest, |a, q, c| a.metric_names(q, c)))
         .route("/api/v1/metrics/query", question!(MetricRequest, |a, q, c| a.metric(q, c)))
+        .route("/api/v1/conversations", question!(ConversationsRequest, |a, q, c| a.conversations(q, c)))
+        .route("/api/agents/{id}", get(agent))
         .route("/api/v1/traces/{trace_id}", get(trace))
         .route("/api/v1/services/{service}", delete(delete_service))
         .route("/api/v1/status", get(status))
@@ -143,6 +146,24 @@ async fn trace(State(state): State<ApiState>, Path(trace_id): Path<String>) -> R
         Ok((!answer.spans.is_empty()).then_some(text))
     });
     found.await?.map(json_text).ok_or(ApiError::NoSuchTrace(trace_id))
+}
+
+/// An agent by its name; the time range is that of its parameters.
+async fn agent(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let Query(mut parameters) = parameters.map_err(|error| ApiError::invalid(error.body_text()))?;
+    parameters.push(("id".to_owned(), id));
+    let request: AgentRequest = question::from_parameters(parameters)?;
+    let found = answer(state, request, |answers, request, control| {
+        let answer: AgentAnswer = answers.agent(request, control)?;
+        let text = serde_json::to_vec(&answer).map_err(|error| QueryError::Failed(error.to_string()))?;
+        let known = answer.usage != crate::query::rollup::AgentUsage::default();
+        Ok(known.then_some(text).ok_or(answer.agent_id))
+    });
+    found.await?.map(json_text).map_err(ApiError::NoSuchAgent)
 }
 
 /// Removes what a service sent.

@@ -4,6 +4,7 @@ pub mod engine;
 pub mod exec;
 mod metrics;
 pub mod request;
+pub mod rollup;
 pub mod signals;
 pub mod traceql;
 

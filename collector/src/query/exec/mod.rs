@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod parallel;
 mod render;
+mod rollup;
 mod spans;
 mod stats;
 
@@ -23,6 +24,7 @@ use super::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
+use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
 use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
@@ -252,5 +254,25 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
         metrics::answer(self, request, control)
+    }
+
+    /// What conversations came to so far.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn conversations(
+        &self,
+        request: &ConversationsRequest,
+        control: &Control,
+    ) -> Result<ConversationsAnswer, QueryError> {
+        rollup::conversations(self, request, control)
+    }
+
+    /// What an agent did.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn agent(&self, request: &AgentRequest, control: &Control) -> Result<AgentAnswer, QueryError> {
+        rollup::agent(self, request, control)
     }
 }

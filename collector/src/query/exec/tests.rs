@@ -237,3 +237,50 @@ fn a_question_ends_when_it_is_told_or_needs_too_much() {
     let many = StatsRequest { by: vec![".number".to_owned()], ..StatsRequest::default() };
     assert_eq!(queries.stats(&many, &queries.control()), Err(QueryError::TooMuchMemory { limit: 10_000 }));
 }
+
+/// Feature: A8
+/// Feature: J4
+#[test]
+fn conversations_and_agents_are_what_their_spans_came_to() {
+    let dir = tempdir().unwrap();
+    let store = Store::open(dir.path(), Options { keep_free: 0, ..Options::default() }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // A run of two seconds with two model calls and a tool, twice in one conversation, once in another; the last failed.
+    let mut spans = Vec::new();
+    for (run, conversation) in [(0, "c \"1\""), (1, "c \"1\""), (2, "c2")] {
+        for (place, operation) in ["invoke_agent", "chat", "chat", "execute_tool"].into_iter().enumerate() {
+            let number = run * 4 + place as i64;
+            let mut span = span(number);
+            span.attributes = vec![
+                attribute("gen_ai.operation.name", Any::StringValue(operation.to_owned())),
+                attribute("gen_ai.agent.name", Any::StringValue("planner".to_owned())),
+                attribute("gen_ai.conversation.id", Any::StringValue(conversation.to_owned())),
+                attribute("gen_ai.usage.input_tokens", Any::IntValue(10)),
+                attribute("gen_ai.usage.output_tokens", Any::IntValue(5)),
+            ];
+            span.end_time_unix_nano = span.start_time_unix_nano + 2_000_000_000;
+            span.status = (run == 2 && place == 0).then(|| Status { code: 2, ..Status::default() });
+            spans.push(span);
+        }
+    }
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    };
+    runtime.block_on(store.ingest(Signal::Traces, request.encode_to_vec().into())).unwrap();
+    let queries = Queries::new(Arc::new(store), Limits::default());
+    let all = queries.conversations(&ConversationsRequest::default(), &queries.control()).unwrap();
+    assert_eq!((all.conversations.len(), all.left_out, all.complete), (2, 0, true));
+    let first = &all.conversations[0];
+    assert_eq!((first.id.as_str(), first.spans, first.turns, first.errors), ("c \"1\"", 8, 2, 0));
+    assert_eq!((first.model_calls, first.tool_calls, first.processing_seconds), (4, 2, 4.0));
+    assert_eq!((first.input_tokens, first.output_tokens, first.cost), (40, 20, None));
+    let one = ConversationsRequest { id: Some("c2".to_owned()), ..ConversationsRequest::default() };
+    let one = queries.conversations(&one, &queries.control()).unwrap().conversations;
+    assert_eq!((one.len(), one[0].turns, one[0].errors), (1, 1, 1));
+    let agent = AgentRequest { id: "planner".to_owned(), ..AgentRequest::default() };
+    let agent = queries.agent(&agent, &queries.control()).unwrap();
+    assert_eq!((agent.performance.avg, agent.health.status.as_str()), (Some(2.0), "unknown"));
+    assert!((agent.performance.success_rate.unwrap() - 200.0 / 3.0).abs() < 1e-9);
+    assert_eq!((agent.usage.tasks, agent.usage.tokens, agent.usage.tool_calls), (3, 90, 3));
+}
