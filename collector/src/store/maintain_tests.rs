@@ -187,8 +187,9 @@ fn all(store: &Arc<Store>) -> (SpansAnswer, LogsAnswer, Vec<MetricAnswer>) {
 
 /// Waits until the log has nothing that is not in segments.
 fn settle(store: &Store) {
+    let log = super::open::log_dir(&store.shared.dir);
     let mut contents = store.shared.state.lock();
-    while !contents.frozen.is_empty() {
+    while !contents.frozen.is_empty() || super::wal::generations(&log).unwrap().len() > 1 {
         contents = store.shared.state.wait(contents, Duration::from_millis(20));
     }
 }

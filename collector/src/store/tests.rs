@@ -103,8 +103,12 @@ fn all(store: &Store) -> BTreeSet<i64> {
 
 /// Waits until nothing is left to be written: the state tells, no clock.
 fn settle(store: &Store) {
+    let log = super::open::log_dir(&store.shared.dir);
     let mut contents = store.shared.state.lock();
-    while !contents.frozen.is_empty() || contents.waiting().0 >= small().segment_rows {
+    while !contents.frozen.is_empty()
+        || contents.waiting().0 >= small().segment_rows
+        || super::wal::generations(&log).unwrap().len() > 1
+    {
         contents = store.shared.state.wait(contents, std::time::Duration::from_millis(20));
     }
 }

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, Int8Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 
 use crate::query::engine::{QueryError, SpanColumn};
-use crate::query::traceql::{Datum, Field, Intrinsic, Row, Scope};
+use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 use crate::value::{Value, parse_map, write_string};
 
 /// The columns that fields need.
@@ -60,8 +60,10 @@ fn intrinsic_columns(intrinsic: Intrinsic) -> Option<Vec<SpanColumn>> {
 }
 
 /// Where the values of a field come from.
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Nothing,
+    /// A text for each code of a dictionary.
+    Texts(&'a ArrayRef, &'a StringArray),
     /// A value for each code of a dictionary.
     Codes(&'a ArrayRef, Vec<Datum<'a>>),
     Text(&'a ArrayRef),
@@ -82,7 +84,7 @@ enum Source<'a> {
 }
 
 /// A part of an event or link.
-enum Member {
+pub(super) enum Member {
     Own(&'static str),
     Attribute(String),
 }
@@ -92,26 +94,31 @@ pub(super) struct Bound<'a> {
     sources: Vec<Source<'a>>,
 }
 
-/// One row of it.
-pub(super) struct BoundRow<'a, 'b> {
-    bound: &'b Bound<'a>,
-    row: usize,
-}
-
-impl Row for BoundRow<'_, '_> {
-    fn value(&self, field: usize) -> Datum<'_> {
-        self.bound.value(field, self.row)
-    }
-}
-
 impl<'a> Bound<'a> {
     pub(super) fn new(fields: &[Field], batch: &'a RecordBatch) -> Result<Self, QueryError> {
         let sources = fields.iter().map(|field| source(field, batch)).collect::<Result<_, _>>()?;
         Ok(Self { sources })
     }
 
-    pub(super) const fn row(&self, row: usize) -> BoundRow<'a, '_> {
-        BoundRow { bound: self, row }
+    /// Where the values of a field come from.
+    pub(super) fn source(&self, field: usize) -> Option<&Source<'a>> {
+        self.sources.get(field)
+    }
+
+    /// The column of a field that has integers only.
+    pub(super) fn ints(&self, field: usize) -> Option<&'a Int64Array> {
+        match self.sources.get(field)? {
+            Source::Int(column) => column.as_primitive_opt::<Int64Type>(),
+            _ => None,
+        }
+    }
+
+    /// The column of a field that has statuses.
+    pub(super) fn statuses(&self, field: usize) -> Option<&'a Int8Array> {
+        match self.sources.get(field)? {
+            Source::Status(column) => column.as_primitive_opt::<Int8Type>(),
+            _ => None,
+        }
     }
 
     /// The value of a field in a row.
@@ -168,13 +175,17 @@ fn texts(column: Option<&ArrayRef>) -> Source<'_> {
     match column {
         None => Source::Nothing,
         Some(column) if column.data_type() == &DataType::Utf8 => Source::Text(column),
-        Some(column) => codes(column, |text| Datum::Text(Cow::Borrowed(text))),
+        Some(column) => dictionary(column).map_or(Source::Nothing, |texts| Source::Texts(column, texts)),
     }
 }
 
+/// The texts of a dictionary.
+fn dictionary(column: &ArrayRef) -> Option<&StringArray> {
+    column.as_dictionary_opt::<Int32Type>()?.values().as_string_opt::<i32>()
+}
+
 fn codes<'a>(column: &'a ArrayRef, value: impl Fn(&'a str) -> Datum<'a>) -> Source<'a> {
-    let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { return Source::Nothing };
-    let Some(texts) = dictionary.values().as_string_opt::<i32>() else { return Source::Nothing };
+    let Some(texts) = dictionary(column) else { return Source::Nothing };
     let values =
         (0..texts.len()).map(|code| if texts.is_null(code) { Datum::Nil } else { value(texts.value(code)) });
     Source::Codes(column, values.collect())
@@ -239,9 +250,15 @@ pub(super) fn datum(value: Value) -> Datum<'static> {
 }
 
 impl Source<'_> {
-    fn value(&self, row: usize) -> Datum<'_> {
+    pub(super) fn value(&self, row: usize) -> Datum<'_> {
         let present = |column: &ArrayRef| !column.is_null(row);
         match self {
+            Self::Texts(column, texts) if present(column) => {
+                let code = column.as_dictionary::<Int32Type>().keys().value(row);
+                let code =
+                    usize::try_from(code).ok().filter(|&code| code < texts.len() && texts.is_valid(code));
+                code.map_or(Datum::Nil, |code| Datum::Text(Cow::Borrowed(texts.value(code))))
+            }
             Self::Codes(column, values) if present(column) => {
                 let code = column.as_dictionary::<Int32Type>().keys().value(row);
                 usize::try_from(code).ok().and_then(|code| values.get(code)).map_or(Datum::Nil, borrowed)
@@ -302,7 +319,7 @@ fn since(time: &Datum<'_>, start: i64) -> Datum<'static> {
 }
 
 /// The same value without a copy of its text.
-fn borrowed<'a>(datum: &'a Datum<'_>) -> Datum<'a> {
+pub(super) fn borrowed<'a>(datum: &'a Datum<'_>) -> Datum<'a> {
     match datum {
         Datum::Text(text) => Datum::Text(Cow::Borrowed(text)),
         Datum::List(values) => Datum::List(values.iter().map(borrowed).collect()),

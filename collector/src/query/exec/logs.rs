@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::render::{Rows, json_size, map_size};
-use super::{Plan, Queries, bind};
+use super::{Plan, Queries};
 use crate::query::engine::{Columns, Control, Flow, Order, QueryError, Table};
 use crate::query::signals::{Log, LogsAnswer, LogsRequest};
 use crate::value::Value;
@@ -110,8 +110,8 @@ impl Wanted<'_> {
         let rows = Rows::new(batch);
         let times = rows.column("time")?.as_primitive::<TimestampNanosecondType>();
         let severities = rows.column("severity")?.as_primitive::<arrow_array::types::Int8Type>();
-        let bound = bind::Bound::new(self.plan.compiled.fields(), batch)?;
-        for row in 0..batch.num_rows() {
+        for row in self.plan.rows(batch)? {
+            let row = row as usize;
             let rank = rank(self.order, times.value(row));
             if page.is_past(rank) {
                 return Ok(Flow::Stop);
@@ -119,7 +119,6 @@ impl Wanted<'_> {
             if self.after.is_some_and(|after| rank < after.rank)
                 || severities.value(row) < self.least
                 || !self.contains.is_none_or(|text| contains(rows.text("body", row), text))
-                || !self.plan.compiled.matches(&bound.row(row))
             {
                 continue;
             }

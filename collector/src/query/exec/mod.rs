@@ -1,6 +1,9 @@
 //! Answers questions: from a filter to a scan, from batches to spans, counts and figures.
 
 mod bind;
+mod coded;
+mod figures;
+mod filter;
 mod logs;
 mod metrics;
 mod parallel;
@@ -17,6 +20,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
+
 use super::engine::{
     Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
@@ -28,7 +33,7 @@ use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, Conversation
 use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
-use super::traceql::{Compiled, Field, Intrinsic, Scope, parse_field, parse_filter};
+use super::traceql::{Field, Intrinsic, Scope, parse_field, parse_filter};
 use crate::clock;
 
 const DEFAULT_GROUPS: usize = 100;
@@ -69,7 +74,7 @@ impl std::fmt::Debug for Queries {
 /// A filter as it is put to an engine.
 struct Plan {
     table: Table,
-    compiled: Compiled,
+    condition: filter::Condition,
     time: TimeRange,
     must: Vec<Must>,
     columns: Vec<SpanColumn>,
@@ -85,16 +90,25 @@ impl Plan {
             )));
         }
         let filter = parse_filter(query)?;
-        let compiled = filter.compile()?;
-        let columns = bind::columns(compiled.fields())?;
-        Ok(Self { table: Table::Spans, compiled, time, must: filter.musts(), columns })
+        let condition = filter::Condition::new(&filter)?;
+        let columns = bind::columns(condition.fields())?;
+        Ok(Self { table: Table::Spans, condition, time, must: filter.musts(), columns })
     }
 
     /// The same filter of another table, which has less to ask for.
     fn of(table: Table, query: &str, start: Option<i64>, end: Option<i64>) -> Result<Self, QueryError> {
         let plan = Self::new(query, start, end)?;
-        plan.compiled.fields().iter().try_for_each(|field| check(table, field))?;
+        plan.condition.fields().iter().try_for_each(|field| check(table, field))?;
         Ok(Self { table, ..plan })
+    }
+
+    /// The rows of a batch that fulfil the filter.
+    fn rows(&self, batch: &RecordBatch) -> Result<Vec<u32>, QueryError> {
+        let rows = u32::try_from(batch.num_rows())
+            .map_err(|_| QueryError::Failed(format!("a batch has {} rows", batch.num_rows())))?;
+        let mut rows: Vec<u32> = (0..rows).collect();
+        self.condition.keep(&bind::Bound::new(self.condition.fields(), batch)?, &mut rows);
+        Ok(rows)
     }
 
     fn scan(&self, columns: Columns, order: Order) -> Scan {
@@ -169,16 +183,9 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError> {
         let plan = Plan::new(&request.q, request.start, request.end)?;
-        let mut columns = plan.columns.clone();
-        if columns.is_empty() {
-            columns.push(SpanColumn::Fixed("status"));
-        }
-        let parts = self.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+        let parts = self.engine.parts(&plan.scan(Columns::Some(plan.columns.clone()), Order::Any))?;
         let (counts, scanned) = parallel::fold(&parts, control, |count: &mut u64, batch| {
-            let bound = bind::Bound::new(plan.compiled.fields(), batch)?;
-            let matching =
-                (0..batch.num_rows()).filter(|&row| plan.compiled.matches(&bound.row(row))).count();
-            *count += matching as u64;
+            *count += plan.rows(batch)?.len() as u64;
             Ok(())
         })?;
         Ok(CountAnswer { count: counts.into_iter().sum(), complete: true, scanned })

@@ -1,17 +1,25 @@
 //! Figures by group.
 
 use agentvitals::semconv::attr;
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampNanosecondType;
+use arrow_array::{Array as _, RecordBatch};
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 
+use super::coded::Coded;
+use super::figures::Figures;
 use super::{Plan, Queries, bind, parallel};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
-use crate::query::request::{Durations, Group, StatsAnswer, StatsRequest};
+use crate::query::request::{Group, StatsAnswer, StatsRequest};
 use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 
 /// Bytes of a group besides its key and its durations.
 const GROUP_BYTES: usize = 256;
+/// Combinations of values that are numbered by a table at most; more of them by a map.
+const MAX_TABLE: usize = 1 << 16;
+/// OTLP's number of the status error.
+const ERROR: i8 = 2;
 /// Operations that are model calls: only there tokens and cost are counted, since agents repeat the sums of their calls.
 const MODEL_CALLS: [&str; 4] = ["chat", "text_completion", "generate_content", "embeddings"];
 
@@ -61,10 +69,10 @@ pub(super) fn answer(
     for groups in all {
         merged.merge(groups);
     }
-    Ok(finish(merged, request, limit, scanned))
+    Ok(finish(&merged, request, limit, scanned))
 }
 
-fn finish(groups: Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {
+fn finish(groups: &Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {
     #[expect(clippy::cast_precision_loss, reason = "seconds of a rate")]
     let seconds = request
         .step
@@ -72,19 +80,23 @@ fn finish(groups: Groups, request: &StatsRequest, limit: usize, scanned: u64) ->
         .filter(|&length| length > 0)
         .map(|length| length as f64 / 1e9);
     // Groups by what they are grouped by, so that a limit keeps or leaves out all steps of one.
-    let mut totals: HashMap<String, u64> = HashMap::new();
-    for ((by, _), figures) in &groups.of {
-        *totals.entry_ref(by.as_str()).or_default() += figures.count;
+    let mut totals: HashMap<&str, u64> = HashMap::new();
+    for ((by, _), &place) in &groups.places {
+        *totals.entry(by.as_str()).or_default() += groups.figures[place].count;
     }
-    let mut order: Vec<(&String, &u64)> = totals.iter().collect();
-    order.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    let ranks: HashMap<String, usize> =
-        order.iter().take(limit).enumerate().map(|(rank, (by, _))| ((*by).clone(), rank)).collect();
-    let left_out = totals.len().saturating_sub(limit) as u64;
+    let mut order: Vec<(&str, u64)> = totals.iter().map(|(by, count)| (*by, *count)).collect();
+    order.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let left_out = order.len().saturating_sub(limit) as u64;
+    let ranks: HashMap<&str, usize> =
+        order.iter().take(limit).enumerate().map(|(rank, (by, _))| (*by, rank)).collect();
     let mut out: Vec<(usize, Group)> = groups
-        .of
-        .into_iter()
-        .filter_map(|((by, step), figures)| Some((*ranks.get(&by)?, figures.group(&by, step, seconds))))
+        .places
+        .iter()
+        .filter_map(|((by, step), &place)| {
+            let rank = *ranks.get(by.as_str())?;
+            let by = serde_json::from_str(by).unwrap_or_default();
+            Some((rank, groups.figures[place].group(by, *step, seconds)))
+        })
         .collect();
     out.sort_by_key(|(rank, group)| (*rank, group.step));
     StatsAnswer {
@@ -95,123 +107,40 @@ fn finish(groups: Groups, request: &StatsRequest, limit: usize, scanned: u64) ->
     }
 }
 
-/// Figures by what is grouped by (a JSON array) and by the start of the step.
+/// What is grouped by (a JSON array), and the start of the step.
+type Key = (String, Option<i64>);
+
+/// Figures by group.
 #[derive(Default)]
 struct Groups {
-    of: HashMap<(String, Option<i64>), Figures>,
+    places: HashMap<Key, usize>,
+    figures: Vec<Figures>,
 }
 
 impl Groups {
+    /// The place of a group, a new one if need be.
+    fn place(&mut self, key: &Key, control: &Control) -> Result<usize, QueryError> {
+        if let Some(&place) = self.places.get(key) {
+            return Ok(place);
+        }
+        control.take_memory(GROUP_BYTES + 2 * key.0.len())?;
+        let place = self.figures.len();
+        self.figures.push(Figures::default());
+        self.places.insert(key.clone(), place);
+        Ok(place)
+    }
+
     fn merge(&mut self, other: Self) {
-        for (key, figures) in other.of {
-            match self.of.entry(key) {
-                hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().merge(figures),
-                hashbrown::hash_map::Entry::Vacant(entry) => {
-                    entry.insert(figures);
-                }
+        for (key, place) in other.places {
+            let figures = &other.figures[place];
+            if let Some(&known) = self.places.get(&key) {
+                self.figures[known].merge(figures);
+            } else {
+                let mut merged = Figures::default();
+                merged.merge(figures);
+                self.places.insert(key, self.figures.len());
+                self.figures.push(merged);
             }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Figures {
-    count: u64,
-    errors: u64,
-    min: i64,
-    max: i64,
-    sum: f64,
-    durations: HashMap<u16, u64>,
-    input_tokens: u64,
-    output_tokens: u64,
-    cost: Option<f64>,
-}
-
-/// The bucket of a duration: 128 of them for each doubling, so that its middle is within 0.4 %.
-pub(super) fn bucket(nanos: i64) -> u16 {
-    let nanos = nanos.max(0).cast_unsigned();
-    if nanos < 256 {
-        return u16::try_from(nanos).unwrap_or(0);
-    }
-    let exponent = 63 - nanos.leading_zeros();
-    let part = (nanos >> (exponent - 7)) & 127;
-    u16::try_from(u64::from(exponent - 6) * 128 + part).unwrap_or(u16::MAX)
-}
-
-/// The middle of a bucket.
-#[expect(clippy::cast_precision_loss, reason = "a bucket is wider than what is lost")]
-pub(super) fn middle(bucket: u16) -> f64 {
-    if bucket < 256 {
-        return f64::from(bucket);
-    }
-    let (exponent, part) = (u32::from(bucket / 128) + 6, u64::from(bucket % 128));
-    let low = (128 + part) << (exponent - 7);
-    low as f64 + (1_u64 << (exponent - 7)) as f64 / 2.0
-}
-
-impl Figures {
-    #[expect(clippy::cast_precision_loss, reason = "a sum of durations")]
-    fn add(&mut self, duration: i64) {
-        self.min = if self.count == 0 { duration } else { self.min.min(duration) };
-        self.max = self.max.max(duration);
-        self.count += 1;
-        self.sum += duration as f64;
-        *self.durations.entry(bucket(duration)).or_default() += 1;
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
-        self.max = self.max.max(other.max);
-        self.count += other.count;
-        self.errors += other.errors;
-        self.sum += other.sum;
-        for (bucket, count) in other.durations {
-            *self.durations.entry(bucket).or_default() += count;
-        }
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.cost = match (self.cost, other.cost) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "ranks and bounds of quantiles"
-    )]
-    fn group(self, by: &str, step: Option<i64>, seconds: Option<f64>) -> Group {
-        let mut buckets: Vec<(u16, u64)> = self.durations.into_iter().collect();
-        buckets.sort_unstable();
-        let quantile = |q: f64| {
-            let rank = ((self.count as f64 * q).ceil() as u64).max(1);
-            let mut seen = 0;
-            let at = buckets.iter().find(|(_, count)| {
-                seen += count;
-                seen >= rank
-            });
-            // Never outside of what was measured.
-            at.map_or(0.0, |(bucket, _)| middle(*bucket).clamp(self.min as f64, self.max as f64))
-        };
-        Group {
-            by: serde_json::from_str(by).unwrap_or_default(),
-            step,
-            count: self.count,
-            errors: self.errors,
-            rate: seconds.map(|seconds| self.count as f64 / seconds),
-            duration_ns: Durations {
-                min: self.min,
-                max: self.max,
-                avg: self.sum / self.count.max(1) as f64,
-                p50: quantile(0.5),
-                p95: quantile(0.95),
-                p99: quantile(0.99),
-            },
-            input_tokens: self.input_tokens,
-            output_tokens: self.output_tokens,
-            cost: self.cost,
         }
     }
 }
@@ -226,60 +155,178 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&self, groups: &mut Groups, batch: &RecordBatch) -> Result<(), QueryError> {
-        use arrow_array::cast::AsArray as _;
-        let filter = bind::Bound::new(self.plan.compiled.fields(), batch)?;
-        let bound = bind::Bound::new(self.fields, batch)?;
-        let starts = batch.column_by_name("start");
-        let starts = starts
-            .and_then(|column| column.as_primitive_opt::<arrow_array::types::TimestampNanosecondType>());
-        let mut key = (String::new(), None);
-        for row in (0..batch.num_rows()).filter(|&row| self.plan.compiled.matches(&filter.row(row))) {
-            key.0.clear();
-            key.0.push('[');
-            for field in self.places.by..self.fields.len() {
-                if field > self.places.by {
-                    key.0.push(',');
-                }
-                write(&bound.value(field, row), &mut key.0);
-            }
-            key.0.push(']');
-            key.1 = self.step.zip(starts).map(|(step, starts)| starts.value(row).div_euclid(step) * step);
-            let figures = if let Some(figures) = groups.of.get_mut(&key) {
-                figures
-            } else {
-                self.control.take_memory(GROUP_BYTES + 2 * key.0.len())?;
-                groups.of.entry(key.clone()).or_default()
-            };
-            self.add(figures, &bound, row);
+        let rows = self.plan.rows(batch)?;
+        if rows.is_empty() {
+            return Ok(());
         }
+        let bound = bind::Bound::new(self.fields, batch)?;
+        let places = self.places_of(groups, &bound, batch, &rows)?;
+        let mut more = 0;
+        match bound.ints(self.places.duration) {
+            Some(durations) => {
+                let durations = durations.values();
+                for (&row, &place) in rows.iter().zip(&places) {
+                    more += groups.figures[place].add(durations[row as usize]);
+                }
+            }
+            None => places.iter().for_each(|&place| more += groups.figures[place].add(0)),
+        }
+        self.control.take_memory(more)?;
+        if let Some(statuses) = bound.statuses(self.places.status) {
+            let statuses = statuses.values();
+            for (&row, &place) in rows.iter().zip(&places) {
+                groups.figures[place].errors += u64::from(statuses[row as usize] == ERROR);
+            }
+        }
+        self.model_calls(groups, &bound, &rows, &places);
         Ok(())
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a cost that is written as an integer")]
-    fn add(&self, figures: &mut Figures, bound: &bind::Bound<'_>, row: usize) {
-        let int = |field| match bound.value(field, row) {
-            Datum::Int(number) => number,
-            _ => 0,
-        };
-        figures.add(int(self.places.duration));
-        figures.errors += u64::from(bound.value(self.places.status, row) == Datum::Status(2));
-        let model_call = match bound.value(self.places.operation, row) {
-            Datum::Text(operation) => MODEL_CALLS.contains(&&*operation),
-            _ => false,
-        };
-        if model_call {
-            let tokens = |field| u64::try_from(int(field)).unwrap_or(0);
-            figures.input_tokens = figures.input_tokens.saturating_add(tokens(self.places.input));
-            figures.output_tokens = figures.output_tokens.saturating_add(tokens(self.places.output));
-            let cost = match bound.value(self.places.cost, row) {
-                Datum::Float(cost) => Some(cost),
-                Datum::Int(cost) => Some(cost as f64),
-                _ => None,
-            };
-            if let Some(cost) = cost {
-                figures.cost = Some(figures.cost.unwrap_or(0.0) + cost);
+    /// The place of each row's group: the values of what is grouped by are numbered, then their combinations, and
+    /// only for each of these that is different a group is looked for.
+    fn places_of(
+        &self,
+        groups: &mut Groups,
+        bound: &bind::Bound<'_>,
+        batch: &RecordBatch,
+        rows: &[u32],
+    ) -> Result<Vec<usize>, QueryError> {
+        let mut parts = Vec::new();
+        for field in self.places.by..self.fields.len() {
+            if let Some(source) = bound.source(field) {
+                parts.push(Coded::of(source, rows).unwrap_or_else(|| Coded::of_each(source, rows)));
             }
         }
+        let steps = self.step.map(|step| steps(batch, step, rows));
+        let mut together = Combined::new(rows.len());
+        for part in &parts {
+            together.with(&part.codes, part.values.len());
+        }
+        if let Some((codes, starts)) = &steps {
+            together.with(codes, starts.len());
+        }
+        let mut found = Vec::with_capacity(together.firsts.len());
+        for &first in &together.firsts {
+            let mut by = String::from("[");
+            for (number, part) in parts.iter().enumerate() {
+                if number > 0 {
+                    by.push(',');
+                }
+                write(&part.values[part.codes[first] as usize], &mut by);
+            }
+            by.push(']');
+            let step = steps.as_ref().map(|(codes, starts)| starts[codes[first] as usize]);
+            found.push(groups.place(&(by, step), self.control)?);
+        }
+        Ok(together.numbers.into_iter().map(|number| found[number as usize]).collect())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a cost that is written as an integer")]
+    fn model_calls(&self, groups: &mut Groups, bound: &bind::Bound<'_>, rows: &[u32], places: &[usize]) {
+        let Some(source) = bound.source(self.places.operation) else { return };
+        let operations = Coded::of(source, rows).unwrap_or_else(|| Coded::of_each(source, rows));
+        let counted: Vec<bool> = operations
+            .values
+            .iter()
+            .map(|operation| matches!(operation, Datum::Text(text) if MODEL_CALLS.contains(&&**text)))
+            .collect();
+        let calls = || {
+            let all = rows.iter().zip(places).zip(&operations.codes);
+            let calls = all.filter(|(_, code)| counted[**code as usize]);
+            calls.map(|((&row, &place), _)| (row as usize, place))
+        };
+        let tokens = |field, add: &mut dyn FnMut(usize, u64)| match bound.ints(field) {
+            Some(column) => {
+                for (row, place) in calls().filter(|(row, _)| column.is_valid(*row)) {
+                    add(place, u64::try_from(column.value(row)).unwrap_or(0));
+                }
+            }
+            None => {
+                for (row, place) in calls() {
+                    if let Datum::Int(number) = bound.value(field, row) {
+                        add(place, u64::try_from(number).unwrap_or(0));
+                    }
+                }
+            }
+        };
+        tokens(self.places.input, &mut |place, number| {
+            let sum = &mut groups.figures[place].input_tokens;
+            *sum = sum.saturating_add(number);
+        });
+        tokens(self.places.output, &mut |place, number| {
+            let sum = &mut groups.figures[place].output_tokens;
+            *sum = sum.saturating_add(number);
+        });
+        for (row, place) in calls() {
+            let cost = match bound.value(self.places.cost, row) {
+                Datum::Float(cost) => cost,
+                Datum::Int(cost) => cost as f64,
+                _ => continue,
+            };
+            let sum = &mut groups.figures[place].cost;
+            *sum = Some(sum.unwrap_or(0.0) + cost);
+        }
+    }
+}
+
+/// The number of each row's step, and the starts of the steps by number.
+fn steps(batch: &RecordBatch, step: i64, rows: &[u32]) -> (Vec<u32>, Vec<i64>) {
+    let column =
+        batch.column_by_name("start").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+    let Some(column) = column else { return (vec![0; rows.len()], vec![0]) };
+    let (times, mut numbers, mut starts) = (column.values(), HashMap::new(), Vec::new());
+    // Rows are sorted by time in most batches, so most have the step of the row before.
+    let mut last = (0, None);
+    let codes = rows
+        .iter()
+        .map(|&row| {
+            let time = times[row as usize];
+            if last.1.is_some_and(|start: i64| (0..step).contains(&time.wrapping_sub(start))) {
+                return last.0;
+            }
+            let start = time.div_euclid(step).saturating_mul(step);
+            let number = *numbers.entry(start).or_insert_with(|| {
+                starts.push(start);
+                u32::try_from(starts.len() - 1).unwrap_or(0)
+            });
+            last = (number, Some(start));
+            number
+        })
+        .collect();
+    (codes, starts)
+}
+
+/// Combinations of values by number.
+struct Combined {
+    /// The number of each row's combination.
+    numbers: Vec<u32>,
+    /// The place of the first row that has a combination, by its number.
+    firsts: Vec<usize>,
+}
+
+impl Combined {
+    fn new(rows: usize) -> Self {
+        Self { numbers: vec![0; rows], firsts: vec![0] }
+    }
+
+    /// Combines with one value more of each row, of so many that there are.
+    fn with(&mut self, codes: &[u32], values: usize) {
+        let size = self.firsts.len() * values;
+        let (mut table, mut map) = (vec![u32::MAX; if size <= MAX_TABLE { size } else { 0 }], HashMap::new());
+        let mut firsts = Vec::new();
+        for (row, (number, &code)) in self.numbers.iter_mut().zip(codes).enumerate() {
+            let pair = *number as usize * values + code as usize;
+            let known = match table.get_mut(pair) {
+                Some(known) => known,
+                None => map.entry(pair).or_insert(u32::MAX),
+            };
+            if *known == u32::MAX {
+                *known = u32::try_from(firsts.len()).unwrap_or(0);
+                firsts.push(row);
+            }
+            *number = *known;
+        }
+        self.firsts = firsts;
     }
 }
 

@@ -219,7 +219,7 @@ fn figures_are_those_of_the_spans() {
 #[test]
 fn quantiles_are_within_one_percent() {
     for nanos in [0, 1, 255, 256, 257, 1_000, 999_999, 123_456_789_012, i64::MAX] {
-        let (middle, exact) = (stats::middle(stats::bucket(nanos)), nanos as f64);
+        let (middle, exact) = (figures::middle(figures::bucket(nanos)), nanos as f64);
         assert!((middle - exact).abs() <= exact * 0.01, "{nanos}: {middle}");
     }
 }

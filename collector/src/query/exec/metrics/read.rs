@@ -56,11 +56,11 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     pub(super) fn read(&self, batch: &RecordBatch, collected: &mut Collected) -> Result<(), QueryError> {
         let rows = Rows::new(batch);
-        let filter = bind::Bound::new(self.plan.compiled.fields(), batch)?;
         let bound = bind::Bound::new(self.by, batch)?;
         let columns = PointColumns::of(&rows)?;
-        for row in 0..batch.num_rows() {
-            if rows.text("name", row) != self.name || !self.plan.compiled.matches(&filter.row(row)) {
+        for row in self.plan.rows(batch)? {
+            let row = row as usize;
+            if rows.text("name", row) != self.name {
                 continue;
             }
             let Some(reading) = columns.reading(&rows, row) else { continue };

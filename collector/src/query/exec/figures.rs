@@ -1,0 +1,188 @@
+//! The figures of one group.
+
+use serde_json::Value as Json;
+
+use crate::query::request::{Durations, Group};
+
+/// Durations that are kept one by one before buckets are made of them.
+const FEW: usize = 256;
+
+/// Figures of the spans of a group.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) count: u64,
+    pub(super) errors: u64,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) cost: Option<f64>,
+    min: i64,
+    max: i64,
+    sum: i128,
+    durations: Histogram,
+}
+
+/// How many durations each bucket has.
+#[derive(Debug)]
+enum Histogram {
+    /// The bucket of each.
+    Few(Vec<u16>),
+    /// Counts from this bucket on.
+    Many(u16, Vec<u64>),
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+/// The bucket of a duration: 128 of them for each doubling, so that its middle is within 0.4 %.
+pub(super) fn bucket(nanos: i64) -> u16 {
+    let nanos = nanos.max(0).cast_unsigned();
+    if nanos < 256 {
+        return u16::try_from(nanos).unwrap_or(0);
+    }
+    let exponent = 63 - nanos.leading_zeros();
+    let part = (nanos >> (exponent - 7)) & 127;
+    u16::try_from(u64::from(exponent - 6) * 128 + part).unwrap_or(u16::MAX)
+}
+
+/// The middle of a bucket.
+#[expect(clippy::cast_precision_loss, reason = "a bucket is wider than what is lost")]
+pub(super) fn middle(bucket: u16) -> f64 {
+    if bucket < 256 {
+        return f64::from(bucket);
+    }
+    let (exponent, part) = (u32::from(bucket / 128) + 6, u64::from(bucket % 128));
+    let low = (128 + part) << (exponent - 7);
+    low as f64 + (1_u64 << (exponent - 7)) as f64 / 2.0
+}
+
+impl Histogram {
+    /// Adds so many durations of a bucket. Returns how many bytes more it takes.
+    fn add(&mut self, bucket: u16, count: u64) -> usize {
+        let before = self.size();
+        match self {
+            Self::Few(few) if count == 1 && few.len() < FEW => {
+                few.push(bucket);
+                return self.size() - before;
+            }
+            Self::Few(few) => {
+                let few = std::mem::take(few);
+                let low = few.iter().copied().min().unwrap_or(bucket).min(bucket);
+                *self = Self::Many(low, Vec::new());
+                for bucket in few {
+                    self.add(bucket, 1);
+                }
+            }
+            Self::Many(..) => {}
+        }
+        if let Self::Many(low, counts) = self {
+            if bucket < *low {
+                counts.splice(..0, std::iter::repeat_n(0, usize::from(*low - bucket)));
+                *low = bucket;
+            }
+            let place = usize::from(bucket - *low);
+            if place >= counts.len() {
+                counts.resize(place + 1, 0);
+            }
+            counts[place] += count;
+        }
+        self.size().saturating_sub(before)
+    }
+
+    const fn size(&self) -> usize {
+        match self {
+            Self::Few(few) => few.capacity() * size_of::<u16>(),
+            Self::Many(_, counts) => counts.capacity() * size_of::<u64>(),
+        }
+    }
+
+    /// Each bucket that has durations, in order, with how many.
+    fn buckets(&self) -> Vec<(u16, u64)> {
+        match self {
+            Self::Few(few) => {
+                let mut few = few.clone();
+                few.sort_unstable();
+                few.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect()
+            }
+            Self::Many(low, counts) => {
+                (*low..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+            }
+        }
+    }
+}
+
+impl Figures {
+    /// Adds a span. Returns how many bytes more the figures take.
+    pub(super) fn add(&mut self, duration: i64) -> usize {
+        self.min = if self.count == 0 { duration } else { self.min.min(duration) };
+        self.max = self.max.max(duration);
+        self.count += 1;
+        self.sum += i128::from(duration);
+        let bucket = bucket(duration);
+        if let Histogram::Many(low, counts) = &mut self.durations
+            && let Some(count) =
+                usize::from(bucket).checked_sub(usize::from(*low)).and_then(|at| counts.get_mut(at))
+        {
+            *count += 1;
+            return 0;
+        }
+        self.durations.add(bucket, 1)
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.errors += other.errors;
+        self.sum += other.sum;
+        for (bucket, count) in other.durations.buckets() {
+            self.durations.add(bucket, count);
+        }
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cost = match (self.cost, other.cost) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ranks and bounds of quantiles"
+    )]
+    pub(super) fn group(&self, by: Vec<Json>, step: Option<i64>, seconds: Option<f64>) -> Group {
+        let buckets = self.durations.buckets();
+        let quantile = |q: f64| {
+            let rank = ((self.count as f64 * q).ceil() as u64).max(1);
+            let mut seen = 0;
+            let at = buckets.iter().find(|(_, count)| {
+                seen += count;
+                seen >= rank
+            });
+            // Never outside of what was measured.
+            at.map_or(0.0, |(bucket, _)| middle(*bucket).clamp(self.min as f64, self.max as f64))
+        };
+        Group {
+            by,
+            step,
+            count: self.count,
+            errors: self.errors,
+            rate: seconds.map(|seconds| self.count as f64 / seconds),
+            duration_ns: Durations {
+                min: self.min,
+                max: self.max,
+                avg: self.sum as f64 / self.count.max(1) as f64,
+                p50: quantile(0.5),
+                p95: quantile(0.95),
+                p99: quantile(0.99),
+            },
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            cost: self.cost,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Which rows of a batch fulfil a filter: found out value by value where rows share values, else row by row.
+
+use arrow_array::Array as _;
+
+use super::bind::Bound;
+use super::coded::Coded;
+use crate::query::engine::QueryError;
+use crate::query::traceql::{BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Literal, Row};
+
+/// A filter that can be put to batches.
+pub(super) struct Condition {
+    node: Option<Node>,
+    fields: Vec<Field>,
+}
+
+enum Node {
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    /// A condition, and where in the fields of the filter its own are.
+    Leaf {
+        compiled: Compiled,
+        fields: Vec<usize>,
+        /// The condition, if it compares its only field with an integer.
+        integer: Option<(BinaryOp, i64)>,
+    },
+}
+
+impl Condition {
+    pub(super) fn new(filter: &Filter) -> Result<Self, QueryError> {
+        let fields = filter.fields();
+        let node = filter.expr.as_ref().map(|expr| Node::of(expr, &fields)).transpose()?;
+        Ok(Self { node, fields })
+    }
+
+    /// The fields that it asks rows for.
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Leaves of the rows those that fulfil it; `bound` is that of its fields.
+    pub(super) fn keep(&self, bound: &Bound<'_>, rows: &mut Vec<u32>) {
+        if let Some(node) = &self.node {
+            node.keep(bound, rows);
+        }
+    }
+}
+
+impl Node {
+    fn of(expr: &Expr, all: &[Field]) -> Result<Self, QueryError> {
+        let part = |expr: &Expr| Self::of(expr, all).map(Box::new);
+        match expr {
+            Expr::Binary { op: BinaryOp::And, left, right } => Ok(Self::And(part(left)?, part(right)?)),
+            Expr::Binary { op: BinaryOp::Or, left, right } => Ok(Self::Or(part(left)?, part(right)?)),
+            expr => {
+                let compiled = Filter { expr: Some(expr.clone()) }.compile()?;
+                let place = |field| all.iter().position(|known| known == field).unwrap_or(usize::MAX);
+                let fields = compiled.fields().iter().map(place).collect();
+                Ok(Self::Leaf { compiled, fields, integer: integer(expr) })
+            }
+        }
+    }
+
+    fn keep(&self, bound: &Bound<'_>, rows: &mut Vec<u32>) {
+        match self {
+            Self::And(left, right) => {
+                left.keep(bound, rows);
+                if !rows.is_empty() {
+                    right.keep(bound, rows);
+                }
+            }
+            Self::Or(left, right) => {
+                let mut found = rows.clone();
+                left.keep(bound, &mut found);
+                let mut known = found.iter().copied().peekable();
+                let mut others = rows.clone();
+                others.retain(|row| known.next_if_eq(row).is_none());
+                right.keep(bound, &mut others);
+                let (mut left, mut right) = (found.into_iter().peekable(), others.into_iter().peekable());
+                // Both are in the order of the rows, and no row is in both.
+                rows.retain(|row| left.next_if_eq(row).is_some() || right.next_if_eq(row).is_some());
+            }
+            Self::Leaf { compiled, fields, integer } => {
+                if let &[field] = fields.as_slice() {
+                    if let (Some((op, number)), Some(column)) = (*integer, bound.ints(field)) {
+                        let values = column.values();
+                        let holds = |row: u32| compare(op, values[row as usize], number);
+                        match column.nulls() {
+                            None => rows.retain(|&row| holds(row)),
+                            Some(nulls) => rows.retain(|&row| nulls.is_valid(row as usize) && holds(row)),
+                        }
+                        return;
+                    }
+                    if let Some(coded) = bound.source(field).and_then(|source| Coded::of(source, rows)) {
+                        let holds: Vec<bool> =
+                            coded.values.iter().map(|value| compiled.matches(&One(value))).collect();
+                        let mut codes = coded.codes.iter();
+                        rows.retain(|_| codes.next().is_some_and(|&code| holds[code as usize]));
+                        return;
+                    }
+                }
+                rows.retain(|&row| compiled.matches(&Mapped { bound, fields, row: row as usize }));
+            }
+        }
+    }
+}
+
+/// A comparison of a duration or an attribute with an integer, that is false where there is none.
+fn integer(expr: &Expr) -> Option<(BinaryOp, i64)> {
+    let Expr::Binary { op, left, right } = expr else { return None };
+    let known = matches!(
+        op,
+        BinaryOp::Eq
+            | BinaryOp::NotEq
+            | BinaryOp::Less
+            | BinaryOp::LessEq
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEq
+    );
+    match (&**left, &**right) {
+        (
+            Expr::Field(Field::Attribute { .. } | Field::Intrinsic(Intrinsic::Duration)),
+            Expr::Literal(Literal::Int(number) | Literal::Duration(number)),
+        ) if known => Some((*op, *number)),
+        _ => None,
+    }
+}
+
+const fn compare(op: BinaryOp, left: i64, right: i64) -> bool {
+    match op {
+        BinaryOp::Eq => left == right,
+        BinaryOp::NotEq => left != right,
+        BinaryOp::Less => left < right,
+        BinaryOp::LessEq => left <= right,
+        BinaryOp::Greater => left > right,
+        _ => left >= right,
+    }
+}
+
+/// A row that has one value.
+struct One<'a>(&'a Datum<'a>);
+
+impl Row for One<'_> {
+    fn value(&self, _: usize) -> Datum<'_> {
+        super::bind::borrowed(self.0)
+    }
+}
+
+/// A row, as a part of a filter sees it.
+struct Mapped<'a> {
+    bound: &'a Bound<'a>,
+    fields: &'a [usize],
+    row: usize,
+}
+
+impl Row for Mapped<'_> {
+    fn value(&self, field: usize) -> Datum<'_> {
+        self.fields.get(field).map_or(Datum::Nil, |&field| self.bound.value(field, self.row))
+    }
+}
