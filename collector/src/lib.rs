@@ -7,6 +7,9 @@ mod clock;
 mod codec;
 pub mod demo;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod listen;
 pub mod load;

@@ -20,6 +20,19 @@ use crate::ingest::{Accepted, Ingest, Refusal, Signal};
 use crate::listen::{Incoming, Tls};
 use crate::token::Token;
 
+/// See [`crate::fuzzing`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    use bytes::Bytes;
+
+    use crate::ingest::Signal;
+
+    /// The protobuf of a JSON request.
+    pub(crate) fn json(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
+        super::json::decode(signal, body)
+    }
+}
+
 /// How long requests in flight may take once the receiver is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 

@@ -3,6 +3,8 @@
 mod batch;
 pub(crate) mod disk;
 mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod ingest;
 mod logs;
 mod maintain;

@@ -72,6 +72,10 @@ impl Name {
 impl Segment {
     /// Opens a segment. An index that is missing or damaged is made again from the rows.
     pub(super) fn open(table: Table, path: PathBuf) -> io::Result<Self> {
+        read::guarded(&path.clone(), || Self::open_file(table, path)).map_err(io::Error::other)?
+    }
+
+    fn open_file(table: Table, path: PathBuf) -> io::Result<Self> {
         let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
         let name = Name::of(&path).ok_or_else(|| told(&"is not named as a segment"))?;
         let file = File::open(&path).map_err(|error| super::disk::named(&path, &error))?;

@@ -1,6 +1,8 @@
 //! Reads a segment: the blocks that may match, the columns that are asked for.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -136,6 +138,12 @@ impl Part for SegmentPart {
     }
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
+        guarded(&self.segment.path, || self.read_rows(control, visit))?
+    }
+}
+
+impl SegmentPart {
+    fn read_rows(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
         let file = File::open(&self.segment.path).map_err(|error| failed(&self.segment, &error))?;
         let columns = self.columns();
         let columns = columns.as_deref();
@@ -173,6 +181,17 @@ impl Part for SegmentPart {
         }
         Ok(rows)
     }
+}
+
+/// Does what reads a file. The reader of Parquet panics on some files that are damaged: that is an error of this file, and
+/// no end of whatever reads it.
+pub(super) fn guarded<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, QueryError> {
+    std::panic::catch_unwind(AssertUnwindSafe(read)).map_err(|_| {
+        QueryError::Failed(format!(
+            "{}: the file is damaged; move it away to go on without it",
+            path.display()
+        ))
+    })
 }
 
 fn failed(segment: &Segment, error: &dyn std::fmt::Display) -> QueryError {
@@ -222,6 +241,13 @@ pub(in crate::store) fn each_batch(
     segment: &Segment,
     mut f: impl FnMut(&RecordBatch) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
+    guarded(&segment.path, || read_batches(segment, &mut f))?
+}
+
+fn read_batches(
+    segment: &Segment,
+    f: &mut dyn FnMut(&RecordBatch) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
     let file = File::open(&segment.path).map_err(|error| failed(segment, &error))?;
     let reader =
         reader(&file, &segment.metadata, None, None, 4 * BLOCK).map_err(|error| failed(segment, &error))?;
@@ -233,6 +259,10 @@ pub(in crate::store) fn each_batch(
 
 /// Calls with what tells each span, or each request of other records, from others.
 pub(in crate::store) fn identities(segment: &Segment, mut f: impl FnMut(u64)) -> Result<(), QueryError> {
+    guarded(&segment.path, || read_identities(segment, &mut f))?
+}
+
+fn read_identities(segment: &Segment, f: &mut dyn FnMut(u64)) -> Result<(), QueryError> {
     let told = |error: &dyn std::fmt::Display| failed(segment, error);
     let file = File::open(&segment.path).map_err(|error| told(&error))?;
     let schema = segment.metadata.schema();
