@@ -215,7 +215,7 @@ impl Queries {
         for part in self.engine.parts(&scan)? {
             scanned += part.read(control, &mut |batch| {
                 let bound = render::Spans::new(batch)?;
-                for row in (0..batch.num_rows()).filter(|&row| bound.trace_id(row) == id) {
+                for row in (0..batch.num_rows()).filter(|&row| bound.keys().trace_id(row) == id) {
                     let span = bound.span(row)?;
                     control.take_memory(render::size(&span))?;
                     spans.push(span);

@@ -104,16 +104,15 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The rows of a batch with all columns of spans.
-pub(super) struct Spans<'a> {
-    rows: Rows<'a>,
+/// What tells the spans of a batch from each other.
+pub(super) struct Keys<'a> {
     traces: &'a ArrayRef,
     ids: &'a ArrayRef,
     starts: &'a ArrayRef,
     durations: &'a ArrayRef,
 }
 
-impl<'a> Spans<'a> {
+impl<'a> Keys<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, QueryError> {
         let rows = Rows::new(batch);
         Ok(Self {
@@ -121,7 +120,6 @@ impl<'a> Spans<'a> {
             ids: rows.column("span_id")?,
             starts: rows.column("start")?,
             durations: rows.column("duration_ns")?,
-            rows,
         })
     }
 
@@ -140,6 +138,22 @@ impl<'a> Spans<'a> {
     pub(super) fn duration(&self, row: usize) -> i64 {
         self.durations.as_primitive::<Int64Type>().value(row)
     }
+}
+
+/// The rows of a batch with all columns of spans.
+pub(super) struct Spans<'a> {
+    rows: Rows<'a>,
+    keys: Keys<'a>,
+}
+
+impl<'a> Spans<'a> {
+    pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, QueryError> {
+        Ok(Self { rows: Rows::new(batch), keys: Keys::new(batch)? })
+    }
+
+    pub(super) const fn keys(&self) -> &Keys<'a> {
+        &self.keys
+    }
 
     /// The span of a row.
     pub(super) fn span(&self, row: usize) -> Result<Span, QueryError> {
@@ -154,15 +168,15 @@ impl<'a> Spans<'a> {
             }
         }
         Ok(Span {
-            trace_id: hex::encode(self.trace_id(row)),
-            span_id: hex::encode(self.span_id(row)),
+            trace_id: hex::encode(self.keys.trace_id(row)),
+            span_id: hex::encode(self.keys.span_id(row)),
             parent_span_id: rows.id("parent_span_id", row),
             name: rows.text("name", row).to_owned(),
             kind: named(&KINDS, rows.small("kind", row)),
             status: named(&STATUSES, rows.small("status", row)),
             status_message: rows.text("status_message", row).to_owned(),
-            start_unix_nano: self.start(row),
-            duration_ns: self.duration(row),
+            start_unix_nano: self.keys.start(row),
+            duration_ns: self.keys.duration(row),
             service: rows.text("service", row).to_owned(),
             trace_state: rows.text("trace_state", row).to_owned(),
             flags: rows.count("flags", row),

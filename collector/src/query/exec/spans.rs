@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hashbrown::HashMap;
 
 use super::{Plan, Queries, render};
-use crate::query::engine::{Columns, Control, Flow, Order, QueryError};
+use crate::query::engine::{
+    Columns, Control, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
+};
 use crate::query::request::{SortBy, Span, SpansAnswer, SpansRequest};
 
 /// Spans of a page unless said otherwise.
 const DEFAULT_LIMIT: usize = 20;
+/// Pages up to this size are read in two steps: which spans, and then all of these. Of more, the index would have to be
+/// asked for too many traces.
+const MOST_LATE: usize = 256;
 
 /// Where a span is in the order of an answer: what comes first is smaller. Ids make it the only one.
 type Key = (i64, [u8; 16], [u8; 8], i64);
@@ -33,7 +39,9 @@ pub(super) fn answer(
         SortBy::Oldest => Order::OldestFirst,
         SortBy::Slowest => Order::Any,
     };
-    let mut parts = queries.engine.parts(&plan.scan(Columns::All, order))?;
+    let late = limit <= MOST_LATE;
+    let columns = if late { Columns::Some(key_columns(&plan)) } else { Columns::All };
+    let mut parts = queries.engine.parts(&plan.scan(columns, order))?;
     match order {
         Order::NewestFirst => parts.sort_by_key(|part| Reverse(part.times().1)),
         Order::OldestFirst => parts.sort_by_key(|part| part.times().0),
@@ -53,13 +61,13 @@ pub(super) fn answer(
         }
         let read = part.read(control, &mut |batch| {
             control.check()?;
-            let spans = render::Spans::new(batch)?;
+            let keys = render::Keys::new(batch)?;
             for row in plan.rows(batch)? {
                 let row = row as usize;
                 let rank = match order {
-                    Order::NewestFirst => spans.start(row).saturating_neg(),
-                    Order::OldestFirst => spans.start(row),
-                    Order::Any => spans.duration(row).saturating_neg(),
+                    Order::NewestFirst => keys.start(row).saturating_neg(),
+                    Order::OldestFirst => keys.start(row),
+                    Order::Any => keys.duration(row).saturating_neg(),
                 };
                 if page.is_past(rank) {
                     if order == Order::Any {
@@ -67,10 +75,11 @@ pub(super) fn answer(
                     }
                     return Ok(Flow::Stop);
                 }
-                let key = (rank, spans.trace_id(row), spans.span_id(row), spans.start(row));
+                let key = (rank, keys.trace_id(row), keys.span_id(row), keys.start(row));
                 let fits = after.is_none_or(|after| key > after) && page.has_room_for(&key);
                 if fits {
-                    page.add(key, spans.span(row)?, control)?;
+                    let span = if late { None } else { Some(render::Spans::new(batch)?.span(row)?) };
+                    page.add(key, span, control)?;
                 }
             }
             Ok(Flow::Continue)
@@ -85,16 +94,68 @@ pub(super) fn answer(
             Err(error) => return Err(error),
         }
     }
-    let mut found: Vec<(Key, Span)> = page.best.into_iter().collect();
+    let mut found: Vec<(Key, Option<Span>)> = page.best.into_iter().collect();
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|(key, _)| encode(key));
-    Ok(SpansAnswer { spans: found.into_iter().map(|(_, span)| span).collect(), next, complete, scanned })
+    if late {
+        fetch(queries, &mut found, control)?;
+    }
+    // One that expired since it was found is not there any more.
+    let spans = found.into_iter().filter_map(|(_, span)| span).collect();
+    Ok(SpansAnswer { spans, next, complete, scanned })
+}
+
+/// What is needed to tell whether a span is in the answer, and where.
+fn key_columns(plan: &Plan) -> Vec<SpanColumn> {
+    let keys = ["trace_id", "span_id", "start", "duration_ns"].map(SpanColumn::Fixed);
+    let mut columns: Vec<SpanColumn> = plan.columns.iter().cloned().chain(keys).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+/// Reads all columns of the spans that were found: of few rows, in the blocks that the index names for their traces.
+fn fetch(queries: &Queries, found: &mut [(Key, Option<Span>)], control: &Control) -> Result<(), QueryError> {
+    let starts = found.iter().map(|(key, _)| key.3);
+    let Some((from, last)) = starts.map(|start| (start, start)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    else {
+        return Ok(());
+    };
+    let mut traces: Vec<[u8; 16]> = found.iter().map(|(key, _)| key.1).collect();
+    traces.sort_unstable();
+    traces.dedup();
+    let places: HashMap<([u8; 16], [u8; 8], i64), usize> =
+        found.iter().enumerate().map(|(place, (key, _))| ((key.1, key.2, key.3), place)).collect();
+    let scan = Scan {
+        table: Table::Spans,
+        time: TimeRange { from, to: last.saturating_add(1) },
+        must: vec![Must::AnyOf(traces.into_iter().map(Must::Trace).collect())],
+        columns: Columns::All,
+        order: Order::Any,
+    };
+    for part in queries.engine.parts(&scan)? {
+        part.read(control, &mut |batch| {
+            control.check()?;
+            let spans = render::Spans::new(batch)?;
+            for row in 0..batch.num_rows() {
+                let keys = spans.keys();
+                let key = (keys.trace_id(row), keys.span_id(row), keys.start(row));
+                if let Some(&place) = places.get(&key) {
+                    let span = spans.span(row)?;
+                    control.take_memory(render::size(&span))?;
+                    found[place].1 = Some(span);
+                }
+            }
+            Ok(Flow::Continue)
+        })?;
+    }
+    Ok(())
 }
 
 /// The first spans of what was seen so far.
 struct Page {
-    best: BTreeMap<Key, Span>,
+    best: BTreeMap<Key, Option<Span>>,
     limit: usize,
 }
 
@@ -108,13 +169,14 @@ impl Page {
         self.best.len() < self.limit || self.best.last_key_value().is_some_and(|(last, _)| key < last)
     }
 
-    fn add(&mut self, key: Key, span: Span, control: &Control) -> Result<(), QueryError> {
-        control.take_memory(render::size(&span))?;
+    fn add(&mut self, key: Key, span: Option<Span>, control: &Control) -> Result<(), QueryError> {
+        let size = |span: &Option<Span>| size_of::<Key>() + span.as_ref().map_or(0, render::size);
+        control.take_memory(size(&span))?;
         self.best.insert(key, span);
         if self.best.len() > self.limit
             && let Some((_, last)) = self.best.pop_last()
         {
-            control.give_memory(render::size(&last));
+            control.give_memory(size(&last));
         }
         Ok(())
     }
