@@ -80,6 +80,10 @@ impl Record for LogRow {
         self.name
     }
 
+    fn origin(&self) -> (u32, u32) {
+        (self.resource, self.scope)
+    }
+
     fn columns(
         source: &Source<'_, Self>,
         wanted: &dyn Fn(&str) -> bool,

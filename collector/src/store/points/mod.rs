@@ -110,6 +110,10 @@ impl Record for PointRow {
         self.name
     }
 
+    fn origin(&self) -> (u32, u32) {
+        (self.resource, self.scope)
+    }
+
     fn read(reading: &mut Reading<'_>, pool: &mut Pool, row: usize) -> Option<Self> {
         let time = |name: &str| reading.value::<TimestampNanosecondType>(name, row).unwrap_or(0);
         let double = |name: &str| reading.value::<Float64Type>(name, row);

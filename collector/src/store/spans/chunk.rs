@@ -126,6 +126,9 @@ pub(in crate::store) trait Record: Copy + Debug + Send + Sync + 'static {
     /// The name.
     fn name(&self) -> u32;
 
+    /// The text of the resource, and of the scope.
+    fn origin(&self) -> (u32, u32);
+
     /// The row, if it is a span.
     fn as_span(&self) -> Option<&Row> {
         None

@@ -57,6 +57,10 @@ impl Record for Row {
         self.name
     }
 
+    fn origin(&self) -> (u32, u32) {
+        (self.resource, self.scope)
+    }
+
     fn as_span(&self) -> Option<&Row> {
         Some(self)
     }

@@ -2,14 +2,12 @@
 
 use super::chunk::{Cell, Chunk, NONE, Record, Row};
 use crate::query::{Must, TimeRange};
-use crate::value::Value;
+use crate::value::{Value, parse_map};
 
 /// A condition with its texts as numbers of the chunk.
 enum Test {
     Any(Vec<Self>),
     Never,
-    /// What is left to whoever asked.
-    Always,
     Trace([u8; 16]),
     Span([u8; 8]),
     Root,
@@ -24,6 +22,10 @@ enum Test {
     AtMost(i64),
     Events,
     Links,
+    /// One of these resources.
+    Resource(Vec<u32>),
+    /// One of these scopes.
+    Scope(Vec<u32>),
 }
 
 /// The places of the rows that may match, in no order.
@@ -71,8 +73,30 @@ impl Test {
             }
             Must::Event(..) | Must::EventName(_) => Self::Events,
             Must::Link(..) | Must::LinkTrace(_) => Self::Links,
-            Must::Resource(..) | Must::Scope(..) => Self::Always,
+            Must::Resource(key, value) => {
+                Self::origin(chunk, |row| row.origin().0, key, value, Self::Resource)
+            }
+            Must::Scope(key, value) => Self::origin(chunk, |row| row.origin().1, key, value, Self::Scope),
         }
+    }
+
+    /// Whether the resource or scope has an attribute: each that is different is read once, and there are few.
+    fn origin<R: Record>(
+        chunk: &Chunk<R>,
+        of: impl Fn(&R) -> u32,
+        key: &str,
+        value: &Value,
+        test: fn(Vec<u32>) -> Self,
+    ) -> Self {
+        let mut seen: Vec<u32> = Vec::new();
+        for row in &chunk.rows {
+            let number = of(row);
+            if seen.last() != Some(&number) && !seen.contains(&number) {
+                seen.push(number);
+            }
+        }
+        seen.retain(|&number| has(chunk.pool.get(number), key, value));
+        if seen.is_empty() { Self::Never } else { test(seen) }
     }
 
     fn holds<R: Record>(&self, chunk: &Chunk<R>, row: &R) -> bool {
@@ -81,11 +105,12 @@ impl Test {
         match self {
             Self::Any(tests) => tests.iter().any(|test| test.holds(chunk, row)),
             Self::Never => false,
-            Self::Always => true,
             Self::Trace(id) => row.trace_id() == *id,
             Self::Span(id) => row.span_id() == *id,
             Self::Service(service) => row.service() == *service,
             Self::Name(name) => row.name() == *name,
+            Self::Resource(numbers) => numbers.contains(&row.origin().0),
+            Self::Scope(numbers) => numbers.contains(&row.origin().1),
             Self::Root => span(&|row| row.parent == [0; 8]),
             Self::Kind(kind) => span(&|row| row.kind == *kind),
             Self::Status(status) => span(&|row| row.status == *status),
@@ -105,6 +130,25 @@ fn same(cell: Cell, wanted: Cell) -> bool {
     match (cell, wanted) {
         (Cell::Json(_), _) => true,
         (Cell::Int(a), Cell::Double(b)) | (Cell::Double(b), Cell::Int(a)) => (a as f64).total_cmp(&b).is_eq(),
+        (a, b) => a == b,
+    }
+}
+
+/// Whether the text of a resource or scope has an attribute of this value, or an array with it.
+fn has(text: &str, key: &str, wanted: &Value) -> bool {
+    let members = parse_map(text).unwrap_or_default();
+    let attributes = members.into_iter().find_map(|(member, value)| match value {
+        Value::Map(attributes) if member == "attributes" => Some(attributes),
+        _ => None,
+    });
+    attributes.unwrap_or_default().iter().any(|(known, value)| known == key && equal(value, wanted))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers are compared as the language compares them")]
+fn equal(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Array(values), _) => values.iter().any(|value| equal(value, wanted)),
+        (Value::Int(a), Value::Double(b)) | (Value::Double(b), Value::Int(a)) => *a as f64 == *b,
         (a, b) => a == b,
     }
 }
