@@ -17,6 +17,10 @@ use serde_json::value::RawValue;
 /// How deep arrays and key-value lists may be nested.
 pub const MAX_DEPTH: usize = 32;
 
+/// How deep a text may be nested that holds values: they stand in lists of events, and a key-value list that is escaped
+/// is one object more.
+const MAX_TEXT_DEPTH: usize = 2 * MAX_DEPTH + 8;
+
 /// The value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the kinds of value that OTLP has")]
@@ -177,7 +181,7 @@ enum Escape {
 
 fn from_raw(raw: &RawValue, depth: usize) -> Option<Value> {
     let text = raw.get();
-    if depth > MAX_DEPTH {
+    if depth > MAX_TEXT_DEPTH {
         return None;
     }
     Some(match text.as_bytes().first()? {

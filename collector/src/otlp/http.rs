@@ -90,7 +90,7 @@ async fn take(signal: Signal, State(shared): State<Shared>, request: Request<Bod
         count(Reason::Overloaded);
         return refused(form, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
     };
-    let request = match body(signal, form, request, shared.max_request).await {
+    let request = match body(signal, form, request, &shared).await {
         Ok(request) => request,
         Err((status, message)) => {
             count(Reason::of(status));
@@ -108,8 +108,9 @@ async fn body(
     signal: Signal,
     form: Form,
     request: Request<Body>,
-    limit: usize,
+    shared: &Shared,
 ) -> Result<Bytes, (StatusCode, String)> {
+    let limit = shared.max_request;
     let encoding =
         request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
     let read = tokio::time::timeout(REQUEST_TIMEOUT, read(request.into_body(), limit)).await;
@@ -117,7 +118,13 @@ async fn body(
         let message = format!("the body took longer than {} s", REQUEST_TIMEOUT.as_secs());
         Err((StatusCode::REQUEST_TIMEOUT, message))
     })?;
+    // Closed it never is; without a permit nothing is converted.
+    let converting = match form {
+        Form::Protobuf => None,
+        Form::Json => shared.converting.clone().acquire_owned().await.ok(),
+    };
     let work = move || {
+        let _converting = converting;
         let body = match encoding.as_deref() {
             None | Some(b"" | b"identity") => body,
             Some(b"gzip" | b"x-gzip") => inflate(flate2::read::MultiGzDecoder::new(body.as_ref()), limit)?,

@@ -13,12 +13,15 @@ use crate::ingest::Signal;
 /// deeper than this.
 const MAX_DEPTH: usize = 120;
 
+/// Objects of a request at most. An empty one takes three bytes here and some hundred in memory.
+const MAX_OBJECTS: usize = 250_000;
+
 /// The protobuf of a JSON request.
 ///
 /// # Errors
 /// What is wrong with it, and where.
 pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
-    check_depth(body)?;
+    check_bounds(body)?;
     match signal {
         Signal::Traces => of::<ExportTraceServiceRequest>(body, "ExportTraceServiceRequest"),
         Signal::Metrics => of::<ExportMetricsServiceRequest>(body, "ExportMetricsServiceRequest"),
@@ -33,8 +36,8 @@ fn of<M: DeserializeOwned + Message>(body: &[u8], name: &str) -> Result<Bytes, S
 }
 
 /// Before anything recurses.
-fn check_depth(body: &[u8]) -> Result<(), String> {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+fn check_bounds(body: &[u8]) -> Result<(), String> {
+    let (mut depth, mut objects, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
     for (at, &byte) in body.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -42,6 +45,7 @@ fn check_depth(body: &[u8]) -> Result<(), String> {
             b'"' => in_text = !in_text,
             b'{' | b'[' if !in_text => {
                 depth += 1;
+                objects += usize::from(byte == b'{');
                 if depth > MAX_DEPTH {
                     return Err(format!("the body is nested deeper than {MAX_DEPTH} (at byte {at})"));
                 }
@@ -49,6 +53,11 @@ fn check_depth(body: &[u8]) -> Result<(), String> {
             b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
+    }
+    if objects > MAX_OBJECTS {
+        return Err(format!(
+            "the body has {objects} objects, at most {MAX_OBJECTS} are taken; send smaller batches"
+        ));
     }
     Ok(())
 }

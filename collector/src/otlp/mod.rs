@@ -38,6 +38,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a request may take to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// JSON bodies that are turned into protobuf at the same time; others wait.
+const MAX_CONVERTING: usize = 2;
 const TOKEN_EXPECTED: &str = "expected the header `authorization: Bearer <token>` with this server's token";
 
 /// Where to listen, and how much is taken.
@@ -71,6 +73,8 @@ impl Config {
 struct Shared {
     ingest: Arc<dyn Ingest>,
     permits: Arc<Semaphore>,
+    /// One for each JSON body that is read at the same time: it takes many times its length.
+    converting: Arc<Semaphore>,
     max_request: usize,
     token: Token,
     counters: Counters,
@@ -114,7 +118,9 @@ impl Receiver {
         let (http, http_address) = listen(config.http, "--otlp-http").await?;
         let permits = Arc::new(Semaphore::new(config.max_requests));
         let Config { max_request, token, tls, .. } = config;
-        let shared = Shared { ingest, permits, max_request, token, counters: Counters::default() };
+        let converting = Arc::new(Semaphore::new(MAX_CONVERTING));
+        let shared =
+            Shared { ingest, permits, converting, max_request, token, counters: Counters::default() };
         Ok(Self { grpc, http, addresses: (grpc_address, http_address), tls, shared })
     }
 

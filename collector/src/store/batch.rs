@@ -44,6 +44,11 @@ pub(super) fn record(signal: Signal, request: Bytes) -> (u8, Bytes) {
     }
 }
 
+/// The request in a record's payload.
+pub(super) fn request(kind: u8, payload: &[u8]) -> &[u8] {
+    if kind == LOGS { payload.get(8..).unwrap_or_default() } else { payload }
+}
+
 /// The rows of one request.
 #[derive(Debug)]
 pub(super) enum Batch {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::amount;
 use super::batch::{self, Batch};
 use super::disk::{self, DataDir};
 use super::logs::LogRow;
@@ -189,7 +190,8 @@ impl Store {
         let (kind, payload) = batch::record(signal, request);
         let request = payload.clone();
         let decoded = tokio::task::spawn_blocking(move || {
-            let decoded = batch::decode(kind, request);
+            let decoded = amount::check(signal, batch::request(kind, &request))
+                .and_then(|()| batch::decode(kind, request));
             drop(permit);
             decoded
         });

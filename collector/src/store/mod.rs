@@ -1,10 +1,13 @@
 //! Keeps what was acknowledged: a write-ahead log, a buffer in memory, Parquet segments, an index of every attribute.
 
+mod amount;
 mod batch;
 pub(crate) mod disk;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+mod hostile_tests;
 mod ingest;
 mod logs;
 mod maintain;

@@ -1,5 +1,6 @@
 //! What requests of all signals have in common: resources, scopes, attributes and values, as texts of a chunk.
 
+use hashbrown::{HashMap, HashSet};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -11,6 +12,9 @@ use crate::value::{MAX_DEPTH, write_bytes, write_double, write_int, write_string
 pub(in crate::store) const UNKNOWN_SERVICE: &str = "unknown_service";
 /// A chunk has no room.
 pub(in crate::store) const FULL: &str = "the request holds more text than fits (4 GB)";
+
+/// More attributes than this are looked up by their hash, so that a million of them do not take a million times as long.
+const MANY: usize = 64;
 
 /// A decoded request.
 #[derive(Debug)]
@@ -105,6 +109,7 @@ fn push_attributes<R: Record>(
     text: &mut String,
 ) -> Result<(), String> {
     let before = chunk.attributes.len();
+    let (many, mut seen) = (attributes.len() > MANY, HashMap::new());
     for attribute in attributes {
         let key = chunk.pool.intern(&attribute.key).ok_or(FULL)?;
         let cell = match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
@@ -124,9 +129,19 @@ fn push_attributes<R: Record>(
             }
         };
         // A key is there once; of those that senders repeat, the last one counts.
-        match chunk.attributes[before..].iter_mut().find(|earlier| earlier.key == key) {
-            Some(earlier) => earlier.cell = cell,
-            None => chunk.attributes.push(Attribute { key, cell }),
+        let earlier = if many {
+            seen.get(&key).copied()
+        } else {
+            chunk.attributes[before..].iter().position(|earlier| earlier.key == key)
+        };
+        match earlier {
+            Some(place) => chunk.attributes[before + place].cell = cell,
+            None => {
+                if many {
+                    seen.insert(key, chunk.attributes.len() - before);
+                }
+                chunk.attributes.push(Attribute { key, cell });
+            }
         }
     }
     Ok(())
@@ -181,16 +196,25 @@ pub(in crate::store) fn any_text(value: Option<&Any>, out: &mut String, depth: u
 }
 
 fn attributes_text(attributes: &[KeyValue], out: &mut String) {
-    out.push('{');
-    let mut first = true;
-    for (index, attribute) in attributes.iter().enumerate() {
-        if attributes[index + 1..].iter().any(|later| later.key == attribute.key) {
-            continue;
-        }
-        if !first {
+    // Of keys that senders repeat, the last one counts.
+    let mut seen: HashSet<&str> = HashSet::new();
+    let last: Vec<&KeyValue> = if attributes.len() > MANY {
+        let mut last: Vec<_> =
+            attributes.iter().rev().filter(|attribute| seen.insert(&attribute.key)).collect();
+        last.reverse();
+        last
+    } else {
+        let later = |index: usize, key: &str| attributes[index + 1..].iter().any(|later| later.key == key);
+        let places = attributes.iter().enumerate();
+        places.filter(|(index, it)| !later(*index, &it.key)).map(|(_, attribute)| attribute).collect()
+    };
+    // What begins with `$` would be taken for a value of another kind.
+    let escaped = last.first().is_some_and(|attribute| attribute.key.starts_with('$'));
+    out.push_str(if escaped { "{\"$map\":{" } else { "{" });
+    for (index, attribute) in last.into_iter().enumerate() {
+        if index > 0 {
             out.push(',');
         }
-        first = false;
         write_string(&attribute.key, out);
         out.push(':');
         let before = out.len();
@@ -200,7 +224,7 @@ fn attributes_text(attributes: &[KeyValue], out: &mut String) {
             out.push_str("null");
         }
     }
-    out.push('}');
+    out.push_str(if escaped { "}}" } else { "}" });
 }
 
 /// Writes the members of an object, commas between them.
