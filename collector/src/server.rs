@@ -14,7 +14,7 @@ use crate::listen::Tls;
 use crate::otlp::{Config, Counters, Receiver};
 use crate::query::Table;
 use crate::query::exec::{Limits, Queries};
-use crate::store::{Options, Store};
+use crate::store::{Figures, Options, Store};
 use crate::token::Token;
 
 /// Where a server keeps its data and listens.
@@ -183,6 +183,7 @@ fn samples(store: &Store) -> Vec<Sample> {
         "Requests that were refused as overload.",
         figures.overloaded,
     )];
+    samples.extend(log_samples(&figures));
     samples.extend([
         counter(
             "agentvitals_store_segments_expired_total",
@@ -225,6 +226,35 @@ fn samples(store: &Store) -> Vec<Sample> {
         samples.push(gauge("agentvitals_store_disk_bytes", "Bytes of the data directory.", bytes));
     }
     samples
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]
+fn log_samples(figures: &Figures) -> [Sample; 8] {
+    let log = &figures.log;
+    let counter = |name, help, value: u64| Sample::counter(name, help, value as f64);
+    let gauge = |name, help, value: f64| Sample::gauge(name, help, value);
+    [
+        counter("agentvitals_log_syncs_total", "Syncs of the log to the disk.", log.syncs),
+        counter("agentvitals_log_requests_total", "Requests that they made durable.", log.requests),
+        counter("agentvitals_log_bytes_total", "Bytes of these.", log.bytes),
+        Sample::counter(
+            "agentvitals_log_sync_seconds_total",
+            "Seconds that writing and syncing took.",
+            log.sync_nanos as f64 / 1e9,
+        ),
+        gauge(
+            "agentvitals_log_slowest_sync_seconds",
+            "Seconds of the slowest since the start.",
+            log.slowest_nanos as f64 / 1e9,
+        ),
+        gauge(
+            "agentvitals_log_largest_sync_requests",
+            "Requests of the largest since the start.",
+            log.largest_sync as f64,
+        ),
+        gauge("agentvitals_log_waiting_bytes", "Bytes that wait for the disk.", log.waiting_bytes as f64),
+        counter("agentvitals_log_refused_total", "Requests that could not be written.", log.refused),
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles")]

@@ -14,7 +14,7 @@ use super::amount;
 use super::batch::{self, Batch};
 use super::disk::{self, DataDir};
 use super::logs::LogRow;
-use super::open::{self, Figures, Options, TableFigures};
+use super::open::{self, Figures, LogFigures, Options, TableFigures};
 use super::points::PointRow;
 use super::recent::Recent;
 use super::segment::{self, Segment};
@@ -131,11 +131,24 @@ impl Store {
 
     /// What it holds and did.
     pub fn figures(&self) -> Figures {
+        let log = lock(&self.shared.committer).as_ref().map(Committer::figures).unwrap_or_default();
+        let log = LogFigures {
+            syncs: log.batches,
+            requests: log.records,
+            bytes: log.bytes,
+            largest_sync: log.largest_batch,
+            sync_nanos: log.sync_nanos,
+            slowest_nanos: log.slowest_nanos,
+            refused: log.refused,
+            waiting_bytes: log.waiting_bytes,
+            file_bytes: log.log_bytes,
+        };
         let contents = self.shared.state.lock();
         Figures {
             spans: self.table_figures::<Row>(&contents),
             logs: self.table_figures::<LogRow>(&contents),
             metrics: self.table_figures::<PointRow>(&contents),
+            log,
             disk_bytes: self.shared.dir.used_bytes().ok(),
             overloaded: self.shared.overloaded.load(Ordering::Relaxed),
             expired: self.shared.maintained.expired(),

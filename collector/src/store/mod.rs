@@ -21,9 +21,9 @@ mod spans;
 mod state;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code, unused_imports, reason = "the figures of the log are to be shown")]
+#[allow(dead_code, unused_imports, reason = "the tests of the log look at more of it than the store does")]
 pub(crate) mod wal;
 
 pub use ingest::Store;
 pub use maintain::Deleted;
-pub use open::{Figures, Options, TableFigures};
+pub use open::{Figures, LogFigures, Options, TableFigures};

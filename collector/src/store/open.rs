@@ -59,6 +59,8 @@ pub struct Figures {
     pub logs: TableFigures,
     /// Data points of metrics.
     pub metrics: TableFigures,
+    /// The log.
+    pub log: LogFigures,
     /// Bytes of the disk that the data directory takes, if the system tells.
     pub disk_bytes: Option<u64>,
     /// Requests that were refused since too much was waiting.
@@ -71,6 +73,30 @@ pub struct Figures {
     pub trouble: Option<String>,
     /// Why segments could not be removed or put together the last time, if so.
     pub maintenance: Option<String>,
+}
+
+/// What the log did since the start. What several requests wait for together is synced once.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LogFigures {
+    /// Syncs to the disk.
+    pub syncs: u64,
+    /// Requests that they made durable.
+    pub requests: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Requests of the largest sync.
+    pub largest_sync: u64,
+    /// Nanoseconds that writing and syncing took.
+    pub sync_nanos: u64,
+    /// Nanoseconds of the slowest.
+    pub slowest_nanos: u64,
+    /// Requests that could not be written.
+    pub refused: u64,
+    /// Bytes that wait now.
+    pub waiting_bytes: u64,
+    /// Bytes of the newest file.
+    pub file_bytes: u64,
 }
 
 /// What a table holds, and what happened to what came for it.
