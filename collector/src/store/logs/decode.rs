@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::LogRow;
 use crate::store::spans::chunk::{Chunk, NONE};
-use crate::store::spans::fields::{Decoded, FULL, Shared, add_attributes, any_text, id};
+use crate::store::spans::fields::{self, Decoded, FULL, Shared, add_attributes, any_text, id};
 use crate::value::MAX_DEPTH;
 
 /// Decodes a request that was received at a time (nanoseconds since 1970), which is that of records that tell none. The
@@ -44,7 +44,7 @@ pub(in crate::store) fn decode(request: Bytes, received: i64) -> Result<Decoded<
 }
 
 fn time(nanos: u64, what: &str) -> Result<Option<i64>, String> {
-    let time = i64::try_from(nanos).map_err(|_| format!("its {what} {nanos} is past the year 2262"))?;
+    let time = fields::time(nanos, what)?;
     Ok((time != 0).then_some(time))
 }
 

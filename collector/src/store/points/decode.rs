@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Number, PointRow};
 use crate::store::spans::chunk::{Chunk, NONE};
-use crate::store::spans::fields::{Decoded, FULL, Shared, add_attributes, members};
+use crate::store::spans::fields::{self, Decoded, FULL, Shared, add_attributes, members};
 use crate::value::{write_double, write_int, write_string};
 
 /// Decodes a request. The same bytes give the same points.
@@ -159,12 +159,9 @@ fn add(
     text: &mut String,
 ) -> Result<(), String> {
     let (start, time, attributes, exemplars, flags) = common(point);
-    let nanos = |time: u64, what: &str| {
-        i64::try_from(time).map_err(|_| format!("its {what} {time} is past the year 2262"))
-    };
     let mut row = PointRow {
-        time: nanos(time, "time_unix_nano")?,
-        start_time: nanos(start, "start_time_unix_nano")?,
+        time: fields::time(time, "time_unix_nano")?,
+        start_time: fields::time(start, "start_time_unix_nano")?,
         flags,
         ..template
     };

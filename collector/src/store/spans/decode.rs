@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message as _;
 
 use super::chunk::{Chunk, NONE, Row};
-use super::fields::{Decoded, FULL, Shared, add_attributes, id, members};
+use super::fields::{Decoded, FULL, Shared, add_attributes, id, members, time};
 use crate::value::{write_int, write_string};
 
 /// Decodes a request. The same bytes give the same spans, so what is refused now is refused when the log is read again.
@@ -48,9 +48,7 @@ fn add(chunk: &mut Chunk, shared: Option<Shared>, span: &Span, text: &mut String
         } else {
             id(&span.parent_span_id, "parent_span_id")?
         };
-    let start = i64::try_from(span.start_time_unix_nano).map_err(|_| {
-        format!("its start_time_unix_nano {} is past the year 2262", span.start_time_unix_nano)
-    })?;
+    let start = time(span.start_time_unix_nano, "start_time_unix_nano")?;
     let end = i64::try_from(span.end_time_unix_nano).unwrap_or(i64::MAX);
     let trace_id = id(&span.trace_id, "trace_id")?;
     let span_id = id(&span.span_id, "span_id")?;

@@ -78,6 +78,12 @@ fn service_of(resource: &Resource) -> &str {
     }
 }
 
+/// A time that rows can be found by: time ranges end before the last nanosecond there is.
+pub(in crate::store) fn time(nanos: u64, what: &str) -> Result<i64, String> {
+    let time = i64::try_from(nanos).ok().filter(|&time| time < i64::MAX);
+    time.ok_or_else(|| format!("its {what} {nanos} is past the year 2262"))
+}
+
 /// An id that is one.
 pub(in crate::store) fn id<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N], String> {
     match <[u8; N]>::try_from(bytes) {
