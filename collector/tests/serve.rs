@@ -164,10 +164,13 @@ fn a_port_or_a_directory_in_use_is_named() {
 #[tokio::test]
 async fn what_was_acknowledged_before_a_kill_is_there_once() {
     let dir = tempdir().unwrap();
+    // A long one: AGENTVITALS_KILL_ROUNDS=200 cargo test --test serve what_was_acknowledged
+    let rounds =
+        std::env::var("AGENTVITALS_KILL_ROUNDS").map_or(12, |rounds| rounds.parse::<usize>().unwrap());
     let (mut next, mut acknowledged) = (0_u64, BTreeSet::new());
     // Batches without an answer are sent again after the restart, as senders do.
     let mut unanswered: Vec<u64> = Vec::new();
-    for round in 0..12_usize {
+    for round in 0..rounds {
         let mut server = Server::start(dir.path());
         let kill_after = 3 + round * 7 % 40;
         let answered = Arc::new(Mutex::new(Vec::new()));
@@ -207,7 +210,7 @@ async fn what_was_acknowledged_before_a_kill_is_there_once() {
         let lost = acknowledged.difference(&found).count();
         assert_eq!(lost, 0, "round {round}: of {} acknowledged", acknowledged.len());
     }
-    assert!(acknowledged.len() > 12 * 3 * 500);
+    assert!(acknowledged.len() > rounds * 3 * 500);
 }
 
 #[tokio::test]
