@@ -195,6 +195,12 @@ fn samples(store: &Store) -> Vec<Sample> {
             "Segments that were put together into larger ones.",
             figures.compacted,
         ),
+        gauge("agentvitals_store_spans_pending", "Spans that are not over.", figures.pending),
+        counter(
+            "agentvitals_store_spans_pending_dropped_total",
+            "Spans that were not over and are forgotten, since there were too many.",
+            figures.pending_dropped,
+        ),
         gauge(
             "agentvitals_store_maintenance_failing",
             "1 if segments could not be removed or put together the last time.",
