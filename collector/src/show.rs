@@ -1,6 +1,9 @@
 //! What is drawn on a terminal by more than one command.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+
+use agentvitals::semconv::attr;
 
 use crate::query::request::Span;
 
@@ -28,7 +31,12 @@ pub(crate) fn waterfall(spans: &[Span], lines: usize, out: &mut dyn Write) -> io
         let bar: String = (0..BARS).map(|at| if (from..to).contains(&at) { '█' } else { '·' }).collect();
         let name: String =
             format!("{}{}", "  ".repeat(depth.min(20)), clean(&span.name)).chars().take(44).collect();
-        let mark = if span.status == "error" { " error" } else { "" };
+        let pending = span.attributes.get(attr::SPAN_PENDING) == Some(&true.into());
+        let mark = match span.status.as_str() {
+            _ if pending => " or more: not over",
+            "error" => " error",
+            _ => "",
+        };
         writeln!(out, "{name:<44} {bar} {:>9}{mark}", duration(span.duration_ns))?;
     }
     match spans.len().saturating_sub(lines) {
@@ -37,23 +45,43 @@ pub(crate) fn waterfall(spans: &[Span], lines: usize, out: &mut dyn Write) -> io
     }
 }
 
-/// The spans below each other, by start; one whose parent is not there is at the top.
+/// The spans below each other, by start, each once; one whose parent is not there is at the top.
 fn tree(spans: &[Span]) -> Vec<(usize, &Span)> {
-    let known = |id: &str| spans.iter().any(|span| span.span_id == id);
-    let mut waiting: Vec<(usize, &Span)> = spans
-        .iter()
-        .rev()
-        .filter(|span| span.parent_span_id.as_deref().is_none_or(|id| !known(id)))
-        .map(|span| (0, span))
-        .collect();
+    let known: HashSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
+    let mut below: HashMap<&str, Vec<&Span>> = HashMap::new();
+    let mut top = Vec::new();
+    for span in spans.iter().rev() {
+        match span.parent_span_id.as_deref().filter(|id| known.contains(id)) {
+            Some(parent) => below.entry(parent).or_default().push(span),
+            None => top.push(span),
+        }
+    }
     let mut out = Vec::with_capacity(spans.len());
-    // Spans that name each other as parents are below nothing, and are not shown twice either.
-    while let Some((depth, span)) = waiting.pop() {
-        out.push((depth, span));
-        let below = spans.iter().rev().filter(|other| other.parent_span_id.as_ref() == Some(&span.span_id));
-        waiting.extend(below.filter(|other| other.span_id != span.span_id).map(|other| (depth + 1, other)));
+    draw(top, &mut below, &mut out);
+    // What is left names each other as parents, and so has no top of its own.
+    for span in spans {
+        let first = span.parent_span_id.as_deref().and_then(|parent| {
+            let siblings = below.get_mut(parent)?;
+            let place = siblings.iter().position(|sibling| std::ptr::eq(*sibling, span))?;
+            Some(siblings.remove(place))
+        });
+        draw(first.into_iter().collect(), &mut below, &mut out);
     }
     out
+}
+
+/// Spans with all that is below them, which is taken out.
+fn draw<'a>(
+    top: Vec<&'a Span>,
+    below: &mut HashMap<&'a str, Vec<&'a Span>>,
+    out: &mut Vec<(usize, &'a Span)>,
+) {
+    let mut waiting: Vec<(usize, &Span)> = top.into_iter().map(|span| (0, span)).collect();
+    while let Some((depth, span)) = waiting.pop() {
+        out.push((depth, span));
+        let children = below.remove(span.span_id.as_str()).unwrap_or_default();
+        waiting.extend(children.into_iter().map(|child| (depth + 1, child)));
+    }
 }
 
 /// A time that passed, with three digits or so.
@@ -65,5 +93,62 @@ pub(crate) fn duration(nanos: i64) -> String {
         n if n < 1e6 => format!("{:.1} µs", n / 1e3),
         n if n < 1e9 => format!("{:.1} ms", n / 1e6),
         n => format!("{:.2} s", n / 1e9),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn span(id: &str, parent: Option<&str>, start: i64) -> Span {
+        Span {
+            name: id.to_owned(),
+            span_id: id.to_owned(),
+            parent_span_id: parent.map(str::to_owned),
+            start_unix_nano: start,
+            duration_ns: 5,
+            ..Span::default()
+        }
+    }
+
+    #[test]
+    fn each_span_is_drawn_once_wherever_it_says_it_belongs() {
+        let spans = [
+            span("root", None, 1),
+            span("first", Some("root"), 2),
+            span("second", Some("root"), 3),
+            span("below", Some("first"), 4),
+            span("orphan", Some("elsewhere"), 5),
+            // The same id twice, as of a client and its server; its own parent; each other's parents.
+            span("first", Some("root"), 6),
+            span("itself", Some("itself"), 7),
+            span("one", Some("other"), 8),
+            span("other", Some("one"), 9),
+        ];
+        let drawn: Vec<(usize, &str)> =
+            tree(&spans).into_iter().map(|(depth, span)| (depth, span.name.as_str())).collect();
+        let expected = [
+            (0, "root"),
+            (1, "first"),
+            (2, "below"),
+            (1, "second"),
+            (1, "first"),
+            (0, "orphan"),
+            (0, "itself"),
+            (0, "one"),
+            (1, "other"),
+        ];
+        assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn what_is_not_over_is_told() {
+        let mut running = span("root", None, 1);
+        running.attributes.insert(attr::SPAN_PENDING.to_owned(), true.into());
+        let mut out = Vec::new();
+        waterfall(&[running], 10, &mut out).unwrap();
+        let drawn = String::from_utf8(out).unwrap();
+        assert!(drawn.lines().nth(1).is_some_and(|line| line.ends_with("5 ns or more: not over")), "{drawn}");
     }
 }

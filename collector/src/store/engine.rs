@@ -7,7 +7,7 @@ use super::logs::LogRow;
 use super::points::PointRow;
 use super::spans::assemble::{At, assemble};
 use super::spans::chunk::{Chunk, Row};
-use super::spans::select::select;
+use super::spans::select::Selection;
 use super::state::Stored;
 use crate::query::engine::Visit;
 use crate::query::{Control, Engine, Order, Part, QueryError, Scan, Table};
@@ -41,34 +41,23 @@ impl Store {
     }
 }
 
-/// The part of a chunk that may hold rows of a scan.
+/// The part of a chunk that may hold rows of a scan. Its rows are looked at when it is read: an answer may be complete
+/// before that.
 fn chunk_part<R: Stored>(chunk: Arc<Chunk<R>>, scan: &Scan) -> Option<Box<dyn Part>> {
-    let mut rows = select(&chunk, scan.time, &scan.must);
-    if rows.is_empty() {
-        return None;
-    }
-    let time = |row: u32| chunk.rows[row as usize].time();
-    match scan.order {
-        Order::Any => {}
-        Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
-        Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
-    }
-    let times = rows.iter().map(|&row| time(row));
-    let times = times.fold((i64::MAX, i64::MIN), |times, time| (times.0.min(time), times.1.max(time)));
-    Some(Box::new(ChunkPart { chunk, rows, times, scan: scan.clone() }))
+    let selection = Selection::of(&chunk, scan.time, &scan.must)?;
+    Some(Box::new(ChunkPart { chunk, selection, scan: scan.clone() }))
 }
 
 /// Rows of a chunk in memory.
 struct ChunkPart<R> {
     chunk: Arc<Chunk<R>>,
-    rows: Vec<u32>,
-    times: (i64, i64),
+    selection: Selection,
     scan: Scan,
 }
 
 impl<R: Stored> Part for ChunkPart<R> {
     fn times(&self) -> (i64, i64) {
-        self.times
+        self.chunk.times()
     }
 
     fn rows(&self) -> u64 {
@@ -77,10 +66,19 @@ impl<R: Stored> Part for ChunkPart<R> {
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
         control.check()?;
-        let rows: Vec<At> = self.rows.iter().map(|&row| At { chunk: 0, row }).collect();
-        let made = assemble(&[self.chunk.as_ref()], &rows, &self.scan.columns)
-            .map_err(|error| QueryError::Failed(format!("rows in memory cannot be read: {error}")))?;
-        visit(&made.batch)?;
+        let mut rows = self.selection.rows(&self.chunk);
+        let time = |row: u32| self.chunk.rows[row as usize].time();
+        match self.scan.order {
+            Order::Any => {}
+            Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
+            Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
+        }
+        if !rows.is_empty() {
+            let rows: Vec<At> = rows.iter().map(|&row| At { chunk: 0, row }).collect();
+            let made = assemble(&[self.chunk.as_ref()], &rows, &self.scan.columns)
+                .map_err(|error| QueryError::Failed(format!("rows in memory cannot be read: {error}")))?;
+            visit(&made.batch)?;
+        }
         Ok(self.chunk.rows.len() as u64)
     }
 }

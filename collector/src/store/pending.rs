@@ -60,7 +60,7 @@ impl Pending {
         if !newer || !chunk.absorb_rows(of, std::slice::from_ref(row)) {
             return;
         }
-        chunk.shrink();
+        chunk.seal();
         let size = chunk.size();
         self.bytes += size;
         self.since = (self.since.0 + 1, self.since.1 + size);

@@ -67,14 +67,14 @@ impl<R: Record> Memory<R> {
             }
             return;
         }
-        chunk.shrink();
+        chunk.seal();
         self.sealed.push(Arc::new(chunk));
     }
 
     fn seal(&mut self) {
         if !self.open.rows.is_empty() {
             let mut chunk = std::mem::take(&mut self.open);
-            chunk.shrink();
+            chunk.seal();
             self.sealed.push(Arc::new(chunk));
         }
     }

@@ -202,11 +202,13 @@ pub(in crate::store) struct Chunk<R = Row> {
     pub(in crate::store) rows: Vec<R>,
     pub(in crate::store) attributes: Vec<Attribute>,
     pub(in crate::store) pool: Pool,
+    /// Of a chunk that no row comes to any more.
+    pub(in crate::store) summary: Option<Summary>,
 }
 
 impl<R> Default for Chunk<R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), attributes: Vec::new(), pool: Pool::default() }
+        Self { rows: Vec::new(), attributes: Vec::new(), pool: Pool::default(), summary: None }
     }
 }
 
@@ -230,11 +232,17 @@ impl<R: Record> Chunk<R> {
             + self.pool.size()
     }
 
-    /// Gives back what was taken for growth.
-    pub(in crate::store) fn shrink(&mut self) {
+    /// No row comes to it any more: gives back what was taken for growth, and notes what is in it.
+    pub(in crate::store) fn seal(&mut self) {
         self.rows.shrink_to_fit();
         self.attributes.shrink_to_fit();
         self.pool.shrink();
+        self.summary = Some(Summary::of(&self.rows, &self.attributes));
+    }
+
+    /// The earliest and the latest time in it.
+    pub(in crate::store) fn times(&self) -> (i64, i64) {
+        self.summary.as_ref().map_or_else(|| times(&self.rows), |summary| summary.times)
     }
 
     /// Takes the rows of another chunk; false, and nothing is taken, when there is no room.
@@ -279,4 +287,58 @@ impl<R: Record> Chunk<R> {
         }
         true
     }
+}
+
+/// What is in a chunk, so that most questions need not look at its rows.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Summary {
+    times: (i64, i64),
+    /// Keys that have a value which is no text, number or boolean.
+    pub(in crate::store) structured: Vec<u32>,
+    /// The texts of resources and scopes.
+    pub(in crate::store) origins: Vec<(u32, u32)>,
+    /// A bit for each trace, among others: 16 for each row, of which traces have several.
+    traces: Vec<u64>,
+}
+
+impl Summary {
+    fn of<R: Record>(rows: &[R], attributes: &[Attribute]) -> Self {
+        let mut summary = Self {
+            times: times(rows),
+            structured: Vec::new(),
+            origins: Vec::new(),
+            traces: vec![0; rows.len().div_ceil(4).max(1)],
+        };
+        for row in rows {
+            let origin = row.origin();
+            if summary.origins.last() != Some(&origin) && !summary.origins.contains(&origin) {
+                summary.origins.push(origin);
+            }
+            let (word, bit) = summary.place(&row.trace_id());
+            summary.traces[word] |= bit;
+        }
+        for attribute in attributes.iter().filter(|attribute| matches!(attribute.cell, Cell::Json(_))) {
+            if !summary.structured.contains(&attribute.key) {
+                summary.structured.push(attribute.key);
+            }
+        }
+        summary
+    }
+
+    /// Whether a trace may be in it.
+    pub(in crate::store) fn may_hold(&self, trace: &[u8; 16]) -> bool {
+        let (word, bit) = self.place(trace);
+        self.traces[word] & bit != 0
+    }
+
+    fn place(&self, trace: &[u8; 16]) -> (usize, u64) {
+        let hash = xxh3_64(trace);
+        let word = u64::try_from((u128::from(hash) * self.traces.len() as u128) >> 64).unwrap_or(0);
+        (usize::try_from(word).unwrap_or(0), 1 << (hash & 63))
+    }
+}
+
+fn times<R: Record>(rows: &[R]) -> (i64, i64) {
+    let times = rows.iter().map(Record::time);
+    times.fold((i64::MAX, i64::MIN), |times, time| (times.0.min(time), times.1.max(time)))
 }

@@ -5,6 +5,7 @@ use crate::query::{Must, TimeRange};
 use crate::value::{Value, parse_map};
 
 /// A condition with its texts as numbers of the chunk.
+#[derive(Debug)]
 enum Test {
     Any(Vec<Self>),
     Never,
@@ -28,17 +29,34 @@ enum Test {
     Scope(Vec<u32>),
 }
 
-/// The places of the rows that may match, in no order.
-pub(in crate::store) fn select<R: Record>(chunk: &Chunk<R>, time: TimeRange, must: &[Must]) -> Vec<u32> {
-    let tests: Vec<Test> = must.iter().map(|must| Test::of(must, chunk)).collect();
-    if tests.iter().any(|test| matches!(test, Test::Never)) {
-        return Vec::new();
+/// What rows of a chunk have to fulfil.
+#[derive(Debug)]
+pub(in crate::store) struct Selection {
+    time: TimeRange,
+    tests: Vec<Test>,
+}
+
+impl Selection {
+    /// The conditions of a scan; none if no row of the chunk fulfils them, as far as that is told without a look at rows.
+    pub(in crate::store) fn of<R: Record>(chunk: &Chunk<R>, time: TimeRange, must: &[Must]) -> Option<Self> {
+        let (first, last) = chunk.times();
+        if last < time.from || first >= time.to {
+            return None;
+        }
+        let tests: Vec<Test> = must.iter().map(|must| Test::of(must, chunk)).collect();
+        let possible = !tests.iter().any(|test| matches!(test, Test::Never));
+        possible.then_some(Self { time, tests })
     }
-    let places = chunk.rows.iter().enumerate();
-    places
-        .filter(|(_, row)| time.contains(row.time()) && tests.iter().all(|test| test.holds(chunk, row)))
-        .filter_map(|(place, _)| u32::try_from(place).ok())
-        .collect()
+
+    /// The places of the rows that may match, in no order.
+    pub(in crate::store) fn rows<R: Record>(&self, chunk: &Chunk<R>) -> Vec<u32> {
+        (0_u32..)
+            .zip(&chunk.rows)
+            .filter(|(_, row)| self.time.contains(row.time()))
+            .filter(|(_, row)| self.tests.iter().all(|test| test.holds(chunk, row)))
+            .map(|(place, _)| place)
+            .collect()
+    }
 }
 
 impl Test {
@@ -50,7 +68,10 @@ impl Test {
                 tests.retain(|test| !matches!(test, Self::Never));
                 if tests.is_empty() { Self::Never } else { Self::Any(tests) }
             }
-            Must::Trace(id) => Self::Trace(*id),
+            Must::Trace(id) => match &chunk.summary {
+                Some(summary) if !summary.may_hold(id) => Self::Never,
+                _ => Self::Trace(*id),
+            },
             Must::Span(id) => Self::Span(*id),
             Must::Root => Self::Root,
             Must::Service(service) => text(service, Self::Service),
@@ -68,32 +89,38 @@ impl Test {
                     Value::Bool(value) => Some(Cell::Bool(*value)),
                     _ => None,
                 };
-                // The text may still be an element of an array.
-                cell.map_or(Self::Other(key), |cell| Self::Attribute(key, cell))
+                match (cell, &chunk.summary) {
+                    (Some(cell), _) => Self::Attribute(key, cell),
+                    (None, Some(summary)) if !summary.structured.contains(&key) => Self::Never,
+                    // The text may still be an element of an array.
+                    (None, _) => Self::Other(key),
+                }
             }
             Must::Event(..) | Must::EventName(_) => Self::Events,
             Must::Link(..) | Must::LinkTrace(_) => Self::Links,
-            Must::Resource(key, value) => {
-                Self::origin(chunk, |row| row.origin().0, key, value, Self::Resource)
-            }
-            Must::Scope(key, value) => Self::origin(chunk, |row| row.origin().1, key, value, Self::Scope),
+            Must::Resource(key, value) => Self::origin(chunk, |origin| origin.0, key, value, Self::Resource),
+            Must::Scope(key, value) => Self::origin(chunk, |origin| origin.1, key, value, Self::Scope),
         }
     }
 
     /// Whether the resource or scope has an attribute: each that is different is read once, and there are few.
     fn origin<R: Record>(
         chunk: &Chunk<R>,
-        of: impl Fn(&R) -> u32,
+        of: impl Fn((u32, u32)) -> u32,
         key: &str,
         value: &Value,
         test: fn(Vec<u32>) -> Self,
     ) -> Self {
         let mut seen: Vec<u32> = Vec::new();
-        for row in &chunk.rows {
-            let number = of(row);
+        let mut see = |origin| {
+            let number = of(origin);
             if seen.last() != Some(&number) && !seen.contains(&number) {
                 seen.push(number);
             }
+        };
+        match &chunk.summary {
+            Some(summary) => summary.origins.iter().copied().for_each(&mut see),
+            None => chunk.rows.iter().map(Record::origin).for_each(&mut see),
         }
         seen.retain(|&number| has(chunk.pool.get(number), key, value));
         if seen.is_empty() { Self::Never } else { test(seen) }
