@@ -165,6 +165,18 @@ impl Filter {
 }
 
 impl Expr {
+    /// The parts of it that are a chain of this operator, in order; itself if it is none.
+    pub(super) fn links(self, op: BinaryOp) -> Vec<Self> {
+        match self {
+            Self::Binary { op: known, left, right } if known == op => {
+                let mut links = left.links(op);
+                links.extend(right.links(op));
+                links
+            }
+            other => vec![other],
+        }
+    }
+
     /// Whether it reads anything of a span.
     pub(super) fn reads_span(&self) -> bool {
         match self {

@@ -13,6 +13,8 @@ const QUERIES: &[(&str, &str)] = &[
     // Conditions.
     ("{ .a || .b && .c }", ""),
     ("{ .a || (.b && .c) }", ""),
+    ("{ .a && (.b && (.c || .d)) && .e }", "{ .a && .b && (.c || .d) && .e }"),
+    ("{ (.a || .b) && .c && .d || .e || .f }", "{ .a || .b && .c && .d || .e || .f }"),
     ("{ ((.a && .b) && .c) && .d }", "{ .a && .b && .c && .d }"),
     ("{ !(.a = 1) && !!.b && -.c < -(1 + .d) }", ""),
     ("{ (-.a) * 2 = 1 }", ""),
@@ -254,14 +256,19 @@ fn what_nests_too_deep_or_has_too_many_parts_is_refused() {
         format!("{}{{}}{}", "(".repeat(100), ")".repeat(100)),
         format!("{}5 + ({{}} | rate())", "-".repeat(100)),
         format!("{{ {} }}", many(1_002, ".a", "||")),
+        format!("{{ {} = 1 }}", many(200, ".a", " + ")),
+        format!("{{ {} }}", many(100, ".a && .b", " || ")),
         many(1_002, "{}", "&&"),
         "x".repeat(20_000),
     ] {
         assert!(matches!(parse(&deep), Err(QueryError::Invalid { .. })), "{:.30}", deep);
     }
-    // A list of ids is long and not deep.
+    // A list of ids is long and not deep: the stack of a test is not larger than that of a server's thread.
     let long = format!("{{ {} }}", many(500, ".a = 1", " || "));
-    assert_eq!(parse(&long).unwrap().to_string(), long);
+    let filter = parse_filter(&long).unwrap();
+    assert_eq!(filter.to_string(), long);
+    assert!(filter.compile().is_ok() && filter.musts().len() == 1);
+    assert!(parse_filter(&format!("{{ {} }}", many(1_000, ".b", "&&"))).unwrap().compile().is_ok());
 }
 
 /// Texts that are queries more often than not.

@@ -11,7 +11,9 @@ use crate::query::QueryError;
 const MAX_LENGTH: usize = 16 << 10;
 /// How deep it may be nested.
 const MAX_DEPTH: usize = 64;
-/// Operators of a query at most: what they make is a tree that may be so deep.
+/// How high the tree of a condition may be: whatever goes through it goes as deep, on stacks that are not large.
+const MAX_HEIGHT: usize = 128;
+/// Operators of a query at most.
 const MAX_OPERATORS: usize = 1_000;
 
 /// Parses a query, such as `{ status = error } | rate() by (.gen_ai.agent.name)`; an empty text asks for all spans.
@@ -56,8 +58,15 @@ fn parsed(query: &str) -> Result<(Query, Parser), QueryError> {
         let message = format!("the query has {} bytes, at most {MAX_LENGTH} are taken", query.len());
         return Err(QueryError::invalid(message));
     }
-    let mut parser =
-        Parser { tokens: tokens(query)?, next: 0, depth: 0, operators: 0, beyond: None, fields: Vec::new() };
+    let mut parser = Parser {
+        tokens: tokens(query)?,
+        next: 0,
+        depth: 0,
+        operators: 0,
+        height: 0,
+        beyond: None,
+        fields: Vec::new(),
+    };
     let query = parser.query()?;
     Ok((query, parser))
 }
@@ -89,6 +98,8 @@ pub(super) struct Parser {
     next: usize,
     depth: usize,
     operators: usize,
+    /// How high the condition is that was parsed last.
+    height: usize,
     /// Where it is more than a lone filter for the first time, and by what.
     beyond: Option<(usize, &'static str)>,
     /// The fields and where they are.
@@ -191,9 +202,15 @@ impl Parser {
             if op.precedence() < least {
                 break;
             }
+            if matches!(op, BinaryOp::And | BinaryOp::Or) {
+                (left, kind) = self.chain(op, left, kind)?;
+                continue;
+            }
+            let height = self.height;
             self.count_operator()?;
             let (_, at) = self.take();
             let (right, right_kind) = self.expr(op.right_precedence())?;
+            self.rise(height.max(self.height) + 1)?;
             kind = check(op, kind, right_kind, at)?;
             if matches!(op, BinaryOp::Regex | BinaryOp::NotRegex) {
                 check_regex(&right, at)?;
@@ -208,17 +225,45 @@ impl Parser {
         Ok((left, kind))
     }
 
+    /// The parts of a chain of one operator, of which `first` is already there. A long list of alternatives becomes a
+    /// tree that is not high.
+    fn chain(&mut self, op: BinaryOp, first: Expr, mut kind: Type) -> Result<(Expr, Type), QueryError> {
+        let (mut parts, mut height) = (first.links(op), self.height);
+        while self.peek() == &Token::Op(op) {
+            self.count_operator()?;
+            let (_, at) = self.take();
+            let (right, right_kind) = self.expr(op.right_precedence())?;
+            kind = check(op, kind, right_kind, at)?;
+            height = height.max(self.height);
+            parts.extend(right.links(op));
+        }
+        self.rise(height + parts.len().ilog2() as usize + 1)?;
+        Ok((balanced(op, parts), kind))
+    }
+
+    /// Notes how high the condition is that was just parsed.
+    fn rise(&mut self, height: usize) -> Result<(), QueryError> {
+        self.height = height;
+        if height > MAX_HEIGHT {
+            return Err(error(self.at(), format!("the condition is nested deeper than {MAX_HEIGHT}")));
+        }
+        Ok(())
+    }
+
     fn unary(&mut self) -> Result<(Expr, Type), QueryError> {
         let at = self.at();
+        self.height = 1;
         match self.peek() {
             Token::Not => {
                 self.next += 1;
                 let (inner, kind) = self.expr(NOT)?;
+                self.height += 1;
                 Ok((Expr::Not(Box::new(inner)), check_sign('!', Type::Bool, kind, at)?))
             }
             Token::Op(BinaryOp::Sub) => {
                 self.next += 1;
                 let (inner, kind) = self.expr(NEGATE + 1)?;
+                self.height += 1;
                 Ok((Expr::Negate(Box::new(inner)), check_sign('-', Type::Number, kind, at)?))
             }
             Token::OpenParen => {
@@ -271,6 +316,15 @@ impl Parser {
         };
         self.next += 1;
         Ok(literal)
+    }
+}
+
+/// Parts with one operator between them, as a tree that is as flat as can be.
+fn balanced(op: BinaryOp, mut parts: Vec<Expr>) -> Expr {
+    let right = parts.split_off(parts.len().div_ceil(2));
+    match (parts.len(), right.is_empty()) {
+        (1, true) => parts.pop().unwrap_or(Expr::Literal(Literal::Nil)),
+        _ => Expr::Binary { op, left: Box::new(balanced(op, parts)), right: Box::new(balanced(op, right)) },
     }
 }
 

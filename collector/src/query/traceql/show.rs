@@ -71,6 +71,21 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// A part of a chain of `&&` or `||`; only what comes first in it may be a chain of the other without parentheses.
+    fn chained(&self, f: &mut fmt::Formatter<'_>, op: BinaryOp, first: bool) -> fmt::Result {
+        match self {
+            Self::Binary { op: known, left, right } if *known == op => {
+                left.chained(f, op, first)?;
+                write!(f, " {} ", op.text())?;
+                right.chained(f, op, false)
+            }
+            part if !first && part.binds() <= op.precedence() => write!(f, "({part})"),
+            part => write!(f, "{part}"),
+        }
+    }
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefixed = |f: &mut fmt::Formatter<'_>, sign: &str, inner: &Self| match inner {
@@ -82,6 +97,12 @@ impl fmt::Display for Expr {
             Self::Field(field) => write!(f, "{field}"),
             Self::Not(inner) => prefixed(f, "!", inner),
             Self::Negate(inner) => prefixed(f, "-", inner),
+            Self::Binary { op: op @ (BinaryOp::And | BinaryOp::Or), left, right } => {
+                // Chains are trees of any shape, and are shown as they are written.
+                left.chained(f, *op, true)?;
+                write!(f, " {} ", op.text())?;
+                right.chained(f, *op, false)
+            }
             Self::Binary { op, left, right } => {
                 binary(f, *op, (&**left, left.binds()), (&**right, right.binds()))
             }
