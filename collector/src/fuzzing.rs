@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::ingest::Signal;
-use crate::query::traceql::parse_filter;
+use crate::query::traceql::{parse, parse_filter};
 use crate::value::Value;
 
 pub use crate::store::fuzzing::{otlp, segment, wal};
@@ -19,9 +19,13 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-/// A filter that parses is shown as a text that parses to the same, and can be compiled or says why not.
+/// A query that parses is shown as a text that parses to the same; a filter can be compiled or says why not.
 pub fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(query) = parse(text) {
+        let shown = query.to_string();
+        assert_eq!(parse(&shown).as_ref().ok(), Some(&query), "{text:?} is shown as {shown:?}");
+    }
     let Ok(filter) = parse_filter(text) else { return };
     let shown = filter.to_string();
     let again = parse_filter(&shown);

@@ -147,18 +147,19 @@ async fn every_path_that_is_described_answers_as_it_is_described() {
         }
     }
     assert!(asked.len() >= 23, "{asked:?}");
-    // What is refused is described too.
-    let refused = client.get(server.api("/api/v1/count?q={")).send().await.unwrap();
-    assert_eq!(refused.status(), 400);
-    let mut wrong = Vec::new();
-    check(
-        &document,
-        &json!({"$ref": "#/components/schemas/Error"}),
-        &refused.json_value().await,
-        "",
-        &mut wrong,
-    );
-    assert!(wrong.is_empty(), "{wrong:?}");
+    // What is refused is described too; what is right and not answered yet is told apart.
+    for (q, status, code) in
+        [("{", 400, "invalid"), ("{.a}+%7C+rate()", 501, "unsupported"), ("{parent.a}", 501, "unsupported")]
+    {
+        let refused = client.get(server.api(&format!("/api/v1/count?q={q}"))).send().await.unwrap();
+        assert_eq!(refused.status(), status, "{q}");
+        let answer = refused.json_value().await;
+        assert_eq!(answer["error"]["code"], code);
+        assert!(answer["error"]["at"].is_u64());
+        let mut wrong = Vec::new();
+        check(&document, &json!({"$ref": "#/components/schemas/Error"}), &answer, "", &mut wrong);
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
     // And every parameter that is described is read: another one is refused by name.
     for (path, methods) in document["paths"].as_object().unwrap() {
         let Some(parameters) = methods.pointer("/get/parameters").and_then(Value::as_array) else { continue };

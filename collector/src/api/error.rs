@@ -49,6 +49,10 @@ impl ApiError {
             Self::Query(QueryError::Invalid { message, at }) => {
                 (StatusCode::BAD_REQUEST, "invalid", message, at)
             }
+            // Not a wrong request: another version may answer it.
+            Self::Query(QueryError::Unsupported { message, at }) => {
+                (StatusCode::NOT_IMPLEMENTED, "unsupported", message, at)
+            }
             Self::Query(error) => {
                 let (status, code) = match error {
                     QueryError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),

@@ -313,6 +313,13 @@ pub enum QueryError {
         /// Where in the query.
         at: Option<usize>,
     },
+    /// The question is one of the language, but of a kind that this version does not answer.
+    Unsupported {
+        /// What is not answered.
+        message: String,
+        /// Where in the query.
+        at: Option<usize>,
+    },
     /// It took longer than it may.
     TimedOut,
     /// Whoever asked does not wait any more.
@@ -336,8 +343,12 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid { message, at: None } | Self::Failed(message) => f.write_str(message),
-            Self::Invalid { message, at: Some(at) } => write!(f, "{message} (at byte {at})"),
+            Self::Invalid { message, at: None }
+            | Self::Unsupported { message, at: None }
+            | Self::Failed(message) => f.write_str(message),
+            Self::Invalid { message, at: Some(at) } | Self::Unsupported { message, at: Some(at) } => {
+                write!(f, "{message} (at byte {at})")
+            }
             Self::TimedOut => f.write_str(
                 "the query took longer than it may; ask for a shorter time range or a rarer value",
             ),

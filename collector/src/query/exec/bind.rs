@@ -23,7 +23,7 @@ pub(super) fn columns(fields: &[Field]) -> Result<Vec<SpanColumn>, QueryError> {
                 Scope::Instrumentation => out.push(SpanColumn::Fixed("scope")),
                 Scope::Event => out.push(SpanColumn::Fixed("events")),
                 Scope::Link => out.push(SpanColumn::Fixed("links")),
-                Scope::Parent => return Err(of_a_trace(field)),
+                Scope::Parent | Scope::ParentSpan | Scope::ParentResource => return Err(of_a_trace(field)),
             },
             Field::Intrinsic(intrinsic) => {
                 out.extend(intrinsic_columns(*intrinsic).ok_or_else(|| of_a_trace(field))?)
@@ -36,9 +36,9 @@ pub(super) fn columns(fields: &[Field]) -> Result<Vec<SpanColumn>, QueryError> {
 }
 
 fn of_a_trace(field: &Field) -> QueryError {
-    QueryError::invalid(format!(
-        "`{field}` needs other spans of the trace, which a filter of single spans does not see"
-    ))
+    let message =
+        format!("`{field}` needs other spans of the trace, which a filter of single spans does not see");
+    QueryError::Unsupported { message, at: None }
 }
 
 fn intrinsic_columns(intrinsic: Intrinsic) -> Option<Vec<SpanColumn>> {
@@ -141,7 +141,7 @@ fn source<'a>(field: &Field, batch: &'a RecordBatch) -> Result<Source<'a>, Query
             Scope::Instrumentation => object_attribute("scope", key, batch),
             Scope::Event => simple_list(column("events"), Member::Attribute(key.clone())),
             Scope::Link => simple_list(column("links"), Member::Attribute(key.clone())),
-            Scope::Parent => return Err(of_a_trace(field)),
+            Scope::Parent | Scope::ParentSpan | Scope::ParentResource => return Err(of_a_trace(field)),
         },
         Field::Intrinsic(intrinsic) => match intrinsic {
             Intrinsic::Name => texts(column("name")),
@@ -244,6 +244,8 @@ pub(super) fn datum(value: Value) -> Datum<'static> {
         Value::Int(value) => Datum::Int(value),
         Value::Double(value) => Datum::Float(value),
         Value::String(text) => Datum::Text(Cow::Owned(text)),
+        // Without elements there is nothing that a filter could find, as in Tempo.
+        Value::Array(values) if values.is_empty() => Datum::Nil,
         Value::Array(values) => Datum::List(values.into_iter().map(datum).collect()),
         other @ (Value::Bytes(_) | Value::Map(_)) => Datum::Text(Cow::Owned(other.to_json().to_string())),
     }
@@ -295,8 +297,8 @@ impl Source<'_> {
             Self::SinceStart(events, start) if present(events) => {
                 let start = start.as_primitive::<TimestampNanosecondType>().value(row);
                 match list(events.as_string::<i32>().value(row), &Member::Own("time")) {
-                    Datum::List(times) => {
-                        Datum::List(times.into_iter().map(|time| since(&time, start)).collect())
+                    Datum::Each(times) => {
+                        Datum::Each(times.into_iter().map(|time| since(&time, start)).collect())
                     }
                     other => other,
                 }
@@ -323,6 +325,7 @@ pub(super) fn borrowed<'a>(datum: &'a Datum<'_>) -> Datum<'a> {
     match datum {
         Datum::Text(text) => Datum::Text(Cow::Borrowed(text)),
         Datum::List(values) => Datum::List(values.iter().map(borrowed).collect()),
+        Datum::Each(values) => Datum::Each(values.iter().map(borrowed).collect()),
         Datum::Nil => Datum::Nil,
         Datum::Bool(value) => Datum::Bool(*value),
         Datum::Int(value) => Datum::Int(*value),
@@ -347,11 +350,9 @@ fn list(text: &str, member: &Member) -> Datum<'static> {
                 found(attributes.unwrap_or_default(), key)
             }
         };
-        match value {
-            Datum::Nil => {}
-            Datum::List(values) => out.extend(values),
-            value => out.push(value),
+        if value != Datum::Nil {
+            out.push(value);
         }
     }
-    if out.is_empty() { Datum::Nil } else { Datum::List(out) }
+    if out.is_empty() { Datum::Nil } else { Datum::Each(out) }
 }

@@ -353,7 +353,7 @@ pub(super) fn write(datum: &Datum<'_>, out: &mut String) {
                 out,
             );
         }
-        Datum::List(values) => {
+        Datum::List(values) | Datum::Each(values) => {
             out.push('[');
             for (index, value) in values.iter().enumerate() {
                 if index > 0 {

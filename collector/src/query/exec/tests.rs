@@ -35,6 +35,9 @@ fn span(number: i64) -> Span {
     if number == 4_321 {
         attributes.push(attribute("rare", Any::StringValue("yes".to_owned())));
     }
+    if number % 1_000 == 999 {
+        attributes.push(attribute("zero", Any::DoubleValue(-0.0)));
+    }
     Span {
         trace_id: (u128::from((number / 3).cast_unsigned()) + 1).to_be_bytes().to_vec(),
         span_id: (number + 1).to_be_bytes().to_vec(),
@@ -94,10 +97,15 @@ fn counts_are_those_of_what_was_sent() {
         ("{ .rare = \"yes\" }", 1),
         ("{ .rare = \"no\" }", 0),
         ("{ span:parentID = nil }", 3_000),
+        ("{ nestedSetParent < 0 }", 3_000),
+        ("{ span:parentID != \"\" && statusMessage = \"\" }", 5_400),
+        ("{ instrumentation:name = \"\" && resource.service.name != \"\" }", 9_000),
         ("{ duration >= 99us }", 90),
         ("{ .gen_ai.agent.name =~ \"agent-[12]\" }", 4_500),
         ("{ kind = internal && statusMessage = \"failed\" }", 900),
         ("{ .number = 17.0 || .number = 18 }", 2),
+        // There are two zeros, and they are the same, in memory and in segments.
+        ("{ span.zero = 0 && span.zero = 0.0 }", 9),
     ] {
         assert_eq!(count(&queries, q), expected, "{q}");
     }

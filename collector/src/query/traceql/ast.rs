@@ -1,6 +1,6 @@
 //! What a filter is made of.
 
-use std::fmt;
+use super::field::Field;
 
 /// A span filter.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +56,11 @@ pub enum BinaryOp {
     Pow,
 }
 
+/// How tight `-x` binds what follows it.
+pub(super) const NEGATE: u8 = 4;
+/// How tight `!x` does.
+pub(super) const NOT: u8 = 5;
+
 impl BinaryOp {
     /// As it is written.
     pub const fn text(self) -> &'static str {
@@ -79,11 +84,11 @@ impl BinaryOp {
         }
     }
 
-    /// What binds tighter has a larger number.
+    /// What binds tighter has a larger number. `&&` and `||` bind alike, from the left, as Tempo has it: `a || b && c`
+    /// is `(a || b) && c`.
     pub(super) const fn precedence(self) -> u8 {
         match self {
-            Self::Or => 1,
-            Self::And => 2,
+            Self::And | Self::Or => 1,
             Self::Eq | Self::NotEq | Self::Less | Self::LessEq | Self::Greater | Self::GreaterEq => 3,
             Self::Regex | Self::NotRegex => 3,
             Self::Add | Self::Sub => 4,
@@ -91,9 +96,24 @@ impl BinaryOp {
             Self::Pow => 7,
         }
     }
+
+    /// What the part after it has to bind at least. All but the power are grouped from the left.
+    pub(super) const fn right_precedence(self) -> u8 {
+        if matches!(self, Self::Pow) { self.precedence() } else { self.precedence() + 1 }
+    }
+
+    /// Whether it makes a number of two numbers.
+    pub const fn is_arithmetic(self) -> bool {
+        matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Mod | Self::Pow)
+    }
+
+    /// Whether it tells which of two numbers is larger, or whether they are the same.
+    pub const fn is_comparison(self) -> bool {
+        matches!(self, Self::Eq | Self::NotEq | Self::Less | Self::LessEq | Self::Greater | Self::GreaterEq)
+    }
 }
 
-/// A value that is written in a filter.
+/// A value that is written in a query.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the literals of the language")]
 pub enum Literal {
@@ -120,177 +140,8 @@ pub(super) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 /// The kinds by OTLP's number.
 pub(super) const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 
-/// Where an attribute is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the scopes of the language")]
-pub enum Scope {
-    /// `.key`: of the span, else of its resource.
-    Any,
-    /// `span.key`
-    Span,
-    /// `resource.key`
-    Resource,
-    /// `event.key`: of any event of the span.
-    Event,
-    /// `link.key`: of any link of the span.
-    Link,
-    /// `instrumentation.key`: of the instrumentation scope.
-    Instrumentation,
-    /// `parent.key`: of the parent span.
-    Parent,
-}
-
-/// What a span has of itself or of its trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "the names are those of the language")]
-pub enum Intrinsic {
-    Name,
-    Duration,
-    Status,
-    StatusMessage,
-    Kind,
-    TraceId,
-    SpanId,
-    ParentId,
-    RootName,
-    RootServiceName,
-    TraceDuration,
-    EventName,
-    EventTimeSinceStart,
-    LinkTraceId,
-    LinkSpanId,
-    ScopeName,
-    ScopeVersion,
-}
-
-/// How each is written: first the spelling that is used to show it.
-pub(super) const INTRINSICS: &[(&str, Intrinsic)] = &[
-    ("name", Intrinsic::Name),
-    ("span:name", Intrinsic::Name),
-    ("duration", Intrinsic::Duration),
-    ("span:duration", Intrinsic::Duration),
-    ("status", Intrinsic::Status),
-    ("span:status", Intrinsic::Status),
-    ("statusMessage", Intrinsic::StatusMessage),
-    ("span:statusMessage", Intrinsic::StatusMessage),
-    ("kind", Intrinsic::Kind),
-    ("span:kind", Intrinsic::Kind),
-    ("trace:id", Intrinsic::TraceId),
-    ("span:id", Intrinsic::SpanId),
-    ("span:parentID", Intrinsic::ParentId),
-    ("rootName", Intrinsic::RootName),
-    ("trace:rootName", Intrinsic::RootName),
-    ("rootServiceName", Intrinsic::RootServiceName),
-    ("trace:rootService", Intrinsic::RootServiceName),
-    ("traceDuration", Intrinsic::TraceDuration),
-    ("trace:duration", Intrinsic::TraceDuration),
-    ("event:name", Intrinsic::EventName),
-    ("event:timeSinceStart", Intrinsic::EventTimeSinceStart),
-    ("link:traceID", Intrinsic::LinkTraceId),
-    ("link:spanID", Intrinsic::LinkSpanId),
-    ("instrumentation:name", Intrinsic::ScopeName),
-    ("instrumentation:version", Intrinsic::ScopeVersion),
-];
-
-/// What is compared: an attribute, or what every span has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third kind")]
-pub enum Field {
-    /// An attribute.
-    Attribute {
-        /// Where it is.
-        scope: Scope,
-        /// Its key.
-        key: String,
-    },
-    /// What every span has.
-    Intrinsic(Intrinsic),
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Intrinsic(intrinsic) => {
-                let name =
-                    INTRINSICS.iter().find(|(_, known)| known == intrinsic).map_or("", |(name, _)| name);
-                f.write_str(name)
-            }
-            Self::Attribute { scope, key } => {
-                f.write_str(match scope {
-                    Scope::Any => ".",
-                    Scope::Span => "span.",
-                    Scope::Resource => "resource.",
-                    Scope::Event => "event.",
-                    Scope::Link => "link.",
-                    Scope::Instrumentation => "instrumentation.",
-                    Scope::Parent => "parent.",
-                })?;
-                if !key.is_empty() && key.chars().all(super::lexer::in_key) {
-                    f.write_str(key)
-                } else {
-                    write_text(f, key)
-                }
-            }
-        }
-    }
-}
-
-fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let mut out = String::new();
-    crate::value::write_string(text, &mut out);
-    f.write_str(&out)
-}
-
-impl fmt::Display for Literal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String(text) => write_text(f, text),
-            Self::Int(number) => write!(f, "{number}"),
-            // Without an exponent, which the language does not have.
-            Self::Float(number) if number.fract() == 0.0 => write!(f, "{number:.1}"),
-            Self::Float(number) => write!(f, "{number}"),
-            Self::Bool(value) => write!(f, "{value}"),
-            Self::Duration(nanos) => write!(f, "{nanos}ns"),
-            Self::Status(status) => f.write_str(named(&STATUSES, *status)),
-            Self::Kind(kind) => f.write_str(named(&KINDS, *kind)),
-            Self::Nil => f.write_str("nil"),
-        }
-    }
-}
-
-fn named(names: &[&'static str], number: i8) -> &'static str {
-    usize::try_from(number).ok().and_then(|number| names.get(number)).copied().unwrap_or(names[0])
-}
-
-impl fmt::Display for Expr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Literal(literal) => write!(f, "{literal}"),
-            Self::Field(field) => write!(f, "{field}"),
-            Self::Not(inner) => write!(f, "!({inner})"),
-            Self::Negate(inner) => write!(f, "-({inner})"),
-            Self::Binary { op, left, right } => {
-                let part = |f: &mut fmt::Formatter<'_>, part: &Self| match part {
-                    Self::Binary { .. } => write!(f, "({part})"),
-                    part => write!(f, "{part}"),
-                };
-                part(f, left)?;
-                write!(f, " {} ", op.text())?;
-                part(f, right)
-            }
-        }
-    }
-}
-
-impl fmt::Display for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.expr {
-            None => f.write_str("{}"),
-            Some(expr) => write!(f, "{{ {expr} }}"),
-        }
-    }
-}
+/// The integers that have a name.
+pub(super) const INTS: [(&str, i64); 2] = [("minInt", i64::MIN), ("maxInt", i64::MAX)];
 
 impl Filter {
     /// The fields that it reads, each once.
@@ -310,5 +161,29 @@ impl Filter {
         let mut out = Vec::new();
         self.expr.iter().for_each(|expr| visit(expr, &mut out));
         out
+    }
+}
+
+impl Expr {
+    /// The parts of it that are a chain of this operator, in order; itself if it is none.
+    pub(super) fn links(self, op: BinaryOp) -> Vec<Self> {
+        match self {
+            Self::Binary { op: known, left, right } if known == op => {
+                let mut links = left.links(op);
+                links.extend(right.links(op));
+                links
+            }
+            other => vec![other],
+        }
+    }
+
+    /// Whether it reads anything of a span.
+    pub(super) fn reads_span(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Field(_) => true,
+            Self::Not(inner) | Self::Negate(inner) => inner.reads_span(),
+            Self::Binary { left, right, .. } => left.reads_span() || right.reads_span(),
+        }
     }
 }

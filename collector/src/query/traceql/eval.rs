@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
-use super::ast::{BinaryOp, Expr, Field, Filter, Literal};
+use super::ast::{BinaryOp, Expr, Filter, Literal};
+use super::field::{Field, Intrinsic};
+use super::pattern::regex;
 use crate::query::QueryError;
-
-/// Bytes of a compiled regular expression at most.
-const REGEX_SIZE: usize = 1 << 20;
 
 /// What a span has for a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +27,10 @@ pub enum Datum<'a> {
     Status(i8),
     /// OTLP's number of a kind.
     Kind(i8),
-    /// Several values, such as those of an array or of all events: a comparison holds if it holds for one of them.
+    /// The elements of an array: a comparison holds if it holds for one of them, and `!=` and `!~` if they hold for all.
     List(Vec<Self>),
+    /// What each of several events or links has: a comparison holds if it holds for one of them, whichever it is.
+    Each(Vec<Self>),
 }
 
 /// A span, as a filter sees it.
@@ -49,18 +50,28 @@ pub struct Compiled {
 enum Node {
     Value(Datum<'static>),
     Field(usize),
+    /// A field that is an empty text where a span has none.
+    Always(usize),
     Not(Box<Self>),
     Negate(Box<Self>),
-    Regex { of: Box<Self>, regex: Regex, negated: bool },
+    /// Whether something is there.
+    Exists {
+        of: Box<Self>,
+        negated: bool,
+    },
+    Regex {
+        of: Box<Self>,
+        regex: Regex,
+        negated: bool,
+    },
+    /// `times`: one of them is a duration.
+    Arithmetic {
+        op: BinaryOp,
+        left: Box<Self>,
+        right: Box<Self>,
+        times: bool,
+    },
     Binary(BinaryOp, Box<Self>, Box<Self>),
-}
-
-/// The expression of a pattern, which has to match a whole text, as in Tempo.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(REGEX_SIZE)
-        .build()
-        .map_err(|error| format!("{pattern:?} is no regular expression: {error}"))
 }
 
 impl Filter {
@@ -90,7 +101,7 @@ impl Compiled {
 fn truth(datum: &Datum<'_>) -> bool {
     match datum {
         Datum::Bool(value) => *value,
-        Datum::List(values) => values.iter().any(truth),
+        Datum::List(values) | Datum::Each(values) => values.iter().any(truth),
         _ => false,
     }
 }
@@ -100,7 +111,8 @@ impl Node {
         Ok(match expr {
             Expr::Literal(literal) => Self::Value(datum(literal)),
             Expr::Field(field) => {
-                Self::Field(fields.iter().position(|known| known == field).unwrap_or(usize::MAX))
+                let place = fields.iter().position(|known| known == field).unwrap_or(usize::MAX);
+                if field.is_always_text() { Self::Always(place) } else { Self::Field(place) }
             }
             Expr::Not(inner) => Self::Not(Box::new(Self::of(inner, fields)?)),
             Expr::Negate(inner) => Self::Negate(Box::new(Self::of(inner, fields)?)),
@@ -115,8 +127,31 @@ impl Node {
                     negated: *op == BinaryOp::NotRegex,
                 }
             }
+            Expr::Binary { op: op @ (BinaryOp::Eq | BinaryOp::NotEq), left, right }
+                if is_nil(left) || is_nil(right) =>
+            {
+                let of = if is_nil(right) { left } else { right };
+                // Nil itself neither is there nor is missing.
+                if is_nil(of) {
+                    return Ok(Self::Value(Datum::Bool(false)));
+                }
+                let of = match (Self::of(of, fields)?, &**of) {
+                    // That of a root is empty where it is compared, and still is none.
+                    (Self::Always(place), Expr::Field(Field::Intrinsic(Intrinsic::ParentId))) => {
+                        Self::Field(place)
+                    }
+                    (of, _) => of,
+                };
+                Self::Exists { of: Box::new(of), negated: *op == BinaryOp::Eq }
+            }
             Expr::Binary { op, left, right } => {
-                Self::Binary(*op, Box::new(Self::of(left, fields)?), Box::new(Self::of(right, fields)?))
+                let times = is_duration(left) || is_duration(right);
+                let (left, right) = (Box::new(Self::of(left, fields)?), Box::new(Self::of(right, fields)?));
+                if op.is_arithmetic() {
+                    Self::Arithmetic { op: *op, left, right, times }
+                } else {
+                    Self::Binary(*op, left, right)
+                }
             }
         })
     }
@@ -125,19 +160,26 @@ impl Node {
         match self {
             Self::Value(value) => value.clone(),
             Self::Field(field) => row.value(*field),
+            Self::Always(field) => match row.value(*field) {
+                Datum::Nil => Datum::Text(Cow::Borrowed("")),
+                value => value,
+            },
             Self::Not(inner) => match inner.value(row) {
                 Datum::Bool(value) => Datum::Bool(!value),
                 _ => Datum::Bool(false),
             },
-            Self::Negate(inner) => match inner.value(row) {
-                Datum::Int(number) => Datum::Int(number.saturating_neg()),
-                Datum::Float(number) => Datum::Float(-number),
-                _ => Datum::Nil,
-            },
-            Self::Regex { of, regex, negated } => Datum::Bool(any(&of.value(row), &|datum| match datum {
-                Datum::Text(text) => regex.is_match(text) != *negated,
-                _ => false,
-            })),
+            Self::Negate(inner) => negated(&inner.value(row)),
+            Self::Exists { of, negated } => Datum::Bool((of.value(row) == Datum::Nil) == *negated),
+            Self::Regex { of, regex, negated } => {
+                let holds = |datum: &Datum<'_>| match datum {
+                    Datum::Text(text) => regex.is_match(text) != *negated,
+                    _ => false,
+                };
+                Datum::Bool(any_or_all(*negated, &of.value(row), &holds))
+            }
+            Self::Arithmetic { op, left, right, times } => {
+                arithmetic(*op, &left.value(row), &right.value(row), *times)
+            }
             Self::Binary(BinaryOp::And, left, right) => {
                 Datum::Bool(truth(&left.value(row)) && truth(&right.value(row)))
             }
@@ -145,18 +187,35 @@ impl Node {
                 Datum::Bool(truth(&left.value(row)) || truth(&right.value(row)))
             }
             Self::Binary(op, left, right) => {
-                let (left, right) = (left.value(row), right.value(row));
-                match op {
-                    BinaryOp::Add
-                    | BinaryOp::Sub
-                    | BinaryOp::Mul
-                    | BinaryOp::Div
-                    | BinaryOp::Mod
-                    | BinaryOp::Pow => arithmetic(*op, &left, &right),
-                    op => Datum::Bool(any(&left, &|left| any(&right, &|right| compare(*op, left, right)))),
-                }
+                let (left, right, all) = (left.value(row), right.value(row), *op == BinaryOp::NotEq);
+                Datum::Bool(any_or_all(all, &left, &|left| {
+                    any_or_all(all, &right, &|right| compare(*op, left, right))
+                }))
             }
         }
+    }
+}
+
+fn negated(datum: &Datum<'_>) -> Datum<'static> {
+    match datum {
+        Datum::Int(number) => Datum::Int(number.saturating_neg()),
+        Datum::Float(number) => Datum::Float(-number),
+        Datum::Each(values) => Datum::Each(values.iter().map(negated).collect()),
+        _ => Datum::Nil,
+    }
+}
+
+fn is_nil(expr: &Expr) -> bool {
+    *expr == Expr::Literal(Literal::Nil)
+}
+
+/// Whether it is a time in nanoseconds. What is made of one by arithmetic is a plain number.
+fn is_duration(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(Literal::Duration(_)) => true,
+        Expr::Field(field) => field.is_duration(),
+        Expr::Negate(inner) => is_duration(inner),
+        _ => false,
     }
 }
 
@@ -172,9 +231,12 @@ fn datum(literal: &Literal) -> Datum<'static> {
     }
 }
 
-fn any(datum: &Datum<'_>, test: &impl Fn(&Datum<'_>) -> bool) -> bool {
+/// Whether a test holds for one of the values, or for all of them.
+fn any_or_all(all: bool, datum: &Datum<'_>, test: &dyn Fn(&Datum<'_>) -> bool) -> bool {
     match datum {
+        Datum::List(values) if all => values.iter().all(test),
         Datum::List(values) => values.iter().any(test),
+        Datum::Each(values) => values.iter().any(|value| any_or_all(all, value, test)),
         datum => test(datum),
     }
 }
@@ -197,15 +259,7 @@ fn order(left: &Datum<'_>, right: &Datum<'_>) -> Option<std::cmp::Ordering> {
 }
 
 fn compare(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> bool {
-    if matches!((left, right), (Datum::Nil, _) | (_, Datum::Nil)) {
-        let both = matches!((left, right), (Datum::Nil, Datum::Nil));
-        // Only a `nil` that is written tells whether something is there; its other side is never one by chance.
-        return match op {
-            BinaryOp::Eq => both,
-            BinaryOp::NotEq => !both && matches!(right, Datum::Nil),
-            _ => false,
-        };
-    }
+    // Nothing is compared with what is missing, nor with what has another type.
     let Some(order) = order(left, right) else { return false };
     match op {
         BinaryOp::Eq => order.is_eq(),
@@ -219,8 +273,19 @@ fn compare(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> bool {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of different types are added as doubles")]
-fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> Datum<'static> {
-    if let (Datum::Int(a), Datum::Int(b)) = (left, right) {
+fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>, times: bool) -> Datum<'static> {
+    // Of events and links each has a result of its own.
+    match (left, right) {
+        (Datum::Each(values), other) => {
+            return Datum::Each(values.iter().map(|value| arithmetic(op, value, other, times)).collect());
+        }
+        (other, Datum::Each(values)) => {
+            return Datum::Each(values.iter().map(|value| arithmetic(op, other, value, times)).collect());
+        }
+        _ => {}
+    }
+    // Integers make integers, `5 / 2 = 2`; with times it is `1s / 2 = 0.5s` and `3s / 2s = 1.5`.
+    if let (Datum::Int(a), Datum::Int(b), false) = (left, right, times) {
         let whole = match op {
             BinaryOp::Add => a.checked_add(*b),
             BinaryOp::Sub => a.checked_sub(*b),
@@ -232,6 +297,9 @@ fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> Datum<'stati
         if let Some(whole) = whole {
             return Datum::Int(whole);
         }
+        if *b == 0 && matches!(op, BinaryOp::Div | BinaryOp::Mod) {
+            return Datum::Nil;
+        }
     }
     let number = |datum: &Datum<'_>| match datum {
         Datum::Int(number) => Some(*number as f64),
@@ -239,13 +307,12 @@ fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> Datum<'stati
         _ => None,
     };
     let (Some(a), Some(b)) = (number(left), number(right)) else { return Datum::Nil };
-    let result = match op {
+    Datum::Float(match op {
         BinaryOp::Add => a + b,
         BinaryOp::Sub => a - b,
         BinaryOp::Mul => a * b,
         BinaryOp::Div => a / b,
         BinaryOp::Mod => a % b,
         _ => a.powf(b),
-    };
-    if result.is_finite() { Datum::Float(result) } else { Datum::Nil }
+    })
 }

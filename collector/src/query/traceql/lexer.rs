@@ -1,6 +1,9 @@
 //! A query as tokens with their places.
 
 use super::ast::BinaryOp;
+use super::field::Scope;
+use super::literal::{number, quoted};
+use super::query::SpansetOp;
 use crate::query::QueryError;
 
 /// A token.
@@ -11,6 +14,8 @@ pub(super) enum Token {
     OpenParen,
     CloseParen,
     Op(BinaryOp),
+    /// A relation that is no operator of filters.
+    Relation(SpansetOp),
     Not,
     Pipe,
     Comma,
@@ -18,10 +23,9 @@ pub(super) enum Token {
     Int(i64),
     Float(f64),
     Duration(i64),
-    /// A name: an intrinsic, a keyword, or what comes before the point of a scoped attribute.
+    /// A name: a keyword, or an intrinsic with or without the scope before its colon.
     Name(String),
-    /// `.key`, or `scope.key` with the scope.
-    Attribute(String, String),
+    Attribute(Scope, String),
     End,
 }
 
@@ -34,6 +38,7 @@ impl Token {
             Self::OpenParen => "`(`".to_owned(),
             Self::CloseParen => "`)`".to_owned(),
             Self::Op(op) => format!("`{}`", op.text()),
+            Self::Relation(op) => format!("`{}`", op.text()),
             Self::Not => "`!`".to_owned(),
             Self::Pipe => "`|`".to_owned(),
             Self::Comma => "`,`".to_owned(),
@@ -42,7 +47,7 @@ impl Token {
             Self::Float(number) => format!("`{number}`"),
             Self::Duration(nanos) => format!("the duration `{nanos}ns`"),
             Self::Name(name) => format!("`{name}`"),
-            Self::Attribute(scope, key) => format!("`{scope}.{key}`"),
+            Self::Attribute(scope, key) => format!("`{}.{key}`", scope.text()),
             Self::End => "the end of the query".to_owned(),
         }
     }
@@ -50,10 +55,8 @@ impl Token {
 
 /// Whether a character may be in the key of an attribute without quotes.
 pub(super) fn in_key(c: char) -> bool {
-    !c.is_whitespace() && !c.is_control() && !"(){},=~!<>&|^\"`".contains(c)
+    !c.is_whitespace() && !c.is_control() && !"(){},=~!<>&|^\"".contains(c)
 }
-
-const SCOPES: &[&str] = &["span", "resource", "event", "link", "instrumentation", "parent"];
 
 pub(super) fn error(at: usize, message: impl Into<String>) -> QueryError {
     QueryError::Invalid { message: message.into(), at: Some(at) }
@@ -64,22 +67,26 @@ pub(super) fn tokens(query: &str) -> Result<Vec<(Token, usize)>, QueryError> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some(c) = query[at..].chars().next() {
+        let rest = &query[at..];
         if c.is_whitespace() {
             at += c.len_utf8();
             continue;
         }
-        let rest = &query[at..];
+        if let Some(length) = comment(rest, at)? {
+            at += length;
+            continue;
+        }
+        let digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
         let (token, length) = match symbol(rest) {
             Some(found) => found,
             None if c == '"' || c == '`' => {
-                let (text, length) =
-                    quoted(rest).ok_or_else(|| error(at, "the text that begins here does not end"))?;
+                let (text, length) = quoted(rest).map_err(|(place, message)| error(at + place, message))?;
                 (Token::Text(text), length)
             }
-            None if c.is_ascii_digit() => number(rest).map_err(|message| error(at, message))?,
-            None if c == '.' => key(&rest[1..])
-                .map(|(key, length)| (Token::Attribute(String::new(), key), length + 1))
-                .ok_or_else(|| error(at, "expected the key of an attribute after `.`"))?,
+            None if digit(rest) || c == '.' && digit(&rest[1..]) => {
+                number(rest).map_err(|message| error(at, message))?
+            }
+            None if c == '.' => attribute(Scope::Any, rest, 1, at)?,
             None if c.is_alphabetic() || c == '_' => name(rest, at)?,
             None => return Err(error(at, format!("{c:?} is not known here"))),
         };
@@ -90,8 +97,35 @@ pub(super) fn tokens(query: &str) -> Result<Vec<(Token, usize)>, QueryError> {
     Ok(out)
 }
 
+/// How long a comment is: `// to the end of the line`, or `/* to here */`.
+fn comment(rest: &str, at: usize) -> Result<Option<usize>, QueryError> {
+    if rest.starts_with("//") {
+        return Ok(Some(rest.find('\n').unwrap_or(rest.len())));
+    }
+    if !rest.starts_with("/*") {
+        return Ok(None);
+    }
+    match rest.find("*/") {
+        Some(end) if end >= 2 => Ok(Some(end + 2)),
+        _ => Err(error(at, "the comment that begins here does not end")),
+    }
+}
+
 fn symbol(rest: &str) -> Option<(Token, usize)> {
+    // What begins another stands after it.
     const SYMBOLS: &[(&str, Token)] = &[
+        ("&>>", Token::Relation(SpansetOp::UnionDescendant)),
+        ("&<<", Token::Relation(SpansetOp::UnionAncestor)),
+        ("&>", Token::Relation(SpansetOp::UnionChild)),
+        ("&<", Token::Relation(SpansetOp::UnionParent)),
+        ("&~", Token::Relation(SpansetOp::UnionSibling)),
+        ("!>>", Token::Relation(SpansetOp::NotDescendant)),
+        ("!<<", Token::Relation(SpansetOp::NotAncestor)),
+        ("!>", Token::Relation(SpansetOp::NotChild)),
+        ("!<", Token::Relation(SpansetOp::NotParent)),
+        (">>", Token::Relation(SpansetOp::Descendant)),
+        ("<<", Token::Relation(SpansetOp::Ancestor)),
+        ("~", Token::Relation(SpansetOp::Sibling)),
         ("&&", Token::Op(BinaryOp::And)),
         ("||", Token::Op(BinaryOp::Or)),
         ("=~", Token::Op(BinaryOp::Regex)),
@@ -119,123 +153,56 @@ fn symbol(rest: &str) -> Option<(Token, usize)> {
     SYMBOLS.iter().find(|(text, _)| rest.starts_with(text)).map(|(text, token)| (token.clone(), text.len()))
 }
 
-/// A text in quotes, and how long it is with them.
-fn quoted(rest: &str) -> Option<(String, usize)> {
-    let quote = rest.chars().next()?;
-    let (mut out, mut chars) = (String::new(), rest.char_indices().skip(1));
-    while let Some((at, c)) = chars.next() {
-        match c {
-            c if c == quote => return Some((out, at + 1)),
-            '\\' if quote == '"' => {
-                let (_, escaped) = chars.next()?;
-                match escaped {
-                    'n' => out.push('\n'),
-                    't' => out.push('\t'),
-                    'r' => out.push('\r'),
-                    'u' => {
-                        let digits: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
-                        out.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
-                    }
-                    // A regular expression's escapes are kept, as in Go only those of the language are replaced.
-                    c @ ('"' | '\\') => out.push(c),
-                    c => out.extend(['\\', c]),
-                }
-            }
-            c => out.push(c),
-        }
-    }
-    None
-}
-
-/// A number, or a duration such as `1h30m` or `1.5s`.
-fn number(rest: &str) -> Result<(Token, usize), String> {
-    const UNITS: &[(&str, f64)] = &[
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("µs", 1e3),
-        ("ms", 1e6),
-        ("s", 1e9),
-        ("m", 60e9),
-        ("h", 3_600e9),
-        ("d", 86_400e9),
-    ];
-    let digits = |text: &str| {
-        let mut point = false;
-        text.find(|c: char| !(c.is_ascii_digit() || c == '.' && !std::mem::replace(&mut point, true)))
-            .unwrap_or(text.len())
-    };
-    let first = digits(rest);
-    let (mut at, mut nanos, mut units) = (0, 0.0, 0);
-    loop {
-        let length = digits(&rest[at..]);
-        if length == 0 {
-            break;
-        }
-        let after = &rest[at + length..];
-        let Some((unit, factor)) = UNITS.iter().find(|(unit, _)| {
-            after.strip_prefix(unit).is_some_and(|next| !next.starts_with(|c: char| c.is_alphabetic()))
-        }) else {
-            break;
-        };
-        let number: f64 = rest[at..at + length]
-            .parse()
-            .map_err(|_| format!("{:?} is no number", &rest[at..at + length]))?;
-        nanos += number * factor;
-        units += 1;
-        at += length + unit.len();
-    }
-    if units > 0 {
-        if nanos >= 9.2e18 {
-            return Err("the duration is longer than 292 years".to_owned());
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "it was compared above")]
-        return Ok((Token::Duration(nanos.round() as i64), at));
-    }
-    let text = &rest[..first];
-    if rest[first..].starts_with(|c: char| c.is_alphabetic()) {
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '.')).unwrap_or(rest.len());
-        return Err(format!(
-            "{:?} is no number and no duration (units: ns, us, ms, s, m, h, d)",
-            &rest[..end]
-        ));
-    }
-    if text.contains('.') {
-        return text
-            .parse()
-            .map(|number| (Token::Float(number), first))
-            .map_err(|_| format!("{text:?} is no number"));
-    }
-    text.parse()
-        .map(|number| (Token::Int(number), first))
-        .map_err(|_| format!("{text} does not fit into 64 bits"))
-}
-
-/// The key of an attribute; parts of it may be in quotes.
-fn key(rest: &str) -> Option<(String, usize)> {
-    let (mut out, mut at) = (String::new(), 0);
-    while let Some(c) = rest[at..].chars().next() {
+/// The attribute of this scope whose key begins at `from`, and how long all of it is.
+fn attribute(scope: Scope, rest: &str, from: usize, at: usize) -> Result<(Token, usize), QueryError> {
+    let (mut key, mut length) = (String::new(), from);
+    while let Some(c) = rest[length..].chars().next() {
         if c == '"' {
-            let (text, length) = quoted(&rest[at..])?;
-            out.push_str(&text);
-            at += length;
+            length += part_in_quotes(&rest[length..], &mut key)
+                .map_err(|(place, message)| error(at + length + place, message))?;
         } else if in_key(c) {
-            out.push(c);
-            at += c.len_utf8();
+            key.push(c);
+            length += c.len_utf8();
         } else {
             break;
         }
     }
-    (!out.is_empty()).then_some((out, at))
+    if length == from {
+        return Err(error(at, format!("expected the key of an attribute after `{}`", &rest[..from])));
+    }
+    Ok((Token::Attribute(scope, key), length))
+}
+
+/// A part of a key in quotes, in which only these and backslashes are escaped. Returns how long it is.
+fn part_in_quotes(rest: &str, key: &mut String) -> Result<usize, (usize, &'static str)> {
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok(at + 1),
+            '\\' => match chars.next() {
+                Some((_, escaped @ ('"' | '\\'))) => key.push(escaped),
+                _ => return Err((at, "only `\\\"` and `\\\\` are escaped in the key of an attribute")),
+            },
+            c => key.push(c),
+        }
+    }
+    Err((0, "the key that begins here does not end"))
 }
 
 /// A name, with a colon if it is an intrinsic with a scope; or an attribute with its scope.
 fn name(rest: &str, at: usize) -> Result<(Token, usize), QueryError> {
     let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-    let (scope, after) = rest.split_at(word);
-    if SCOPES.contains(&scope) && after.starts_with('.') {
-        let (key, length) = key(&after[1..])
-            .ok_or_else(|| error(at, format!("expected the key of an attribute after `{scope}.`")))?;
-        return Ok((Token::Attribute(scope.to_owned(), key), word + 1 + length));
+    let (first, after) = rest.split_at(word);
+    if let Some(after) = after.strip_prefix('.')
+        && let Some(scope) = Scope::named(first)
+    {
+        // `parent.` may be followed by the scope of the parent's attribute.
+        let further = ["span", "resource"].into_iter().find(|further| {
+            scope == Scope::Parent && after.strip_prefix(further).is_some_and(|rest| rest.starts_with('.'))
+        });
+        let scope_length = word + further.map_or(0, |further| 1 + further.len());
+        let scope = Scope::named(&rest[..scope_length]).unwrap_or(scope);
+        return attribute(scope, rest, scope_length + 1, at);
     }
     let mut length = word;
     if let Some(after) = after.strip_prefix(':') {

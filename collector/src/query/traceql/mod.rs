@@ -1,18 +1,34 @@
-//! The span filter of TraceQL, the query language of Grafana Tempo: `{ .gen_ai.agent.name = "planner" && duration > 2s }`.
+//! TraceQL, the query language of Grafana Tempo. All of the language is parsed (as of Tempo 3.0); what is answered so far is
+//! the span filter: `{ .gen_ai.agent.name = "planner" && duration > 2s }`.
 //!
 //! The types follow Tempo's: an attribute has whatever type a span gives it, and a comparison of different types is
-//! false; intrinsics and literals have types that are checked when a filter is parsed. A comparison with an attribute
-//! that a span lacks is false, `!=` included; `= nil` and `!= nil` ask whether it is there.
+//! false; intrinsics and literals have types that are checked when a query is parsed. A comparison with an attribute
+//! that a span lacks is false, `!=` included; `= nil` and `!= nil` ask whether it is there. Of an array `=` wants one
+//! element, and `!=` wants all of them.
 
 mod ast;
 mod eval;
+mod field;
 mod lexer;
+mod literal;
+mod metrics;
 mod musts;
 mod parser;
+mod pattern;
+mod pipeline;
+mod query;
+mod show;
+mod types;
 
-pub use ast::{BinaryOp, Expr, Field, Filter, Intrinsic, Literal, Scope};
+pub use ast::{BinaryOp, Expr, Filter, Literal};
 pub use eval::{Compiled, Datum, Row};
-pub use parser::{parse_field, parse_filter};
+pub use field::{Field, Intrinsic, Scope};
+pub use parser::{parse, parse_field, parse_filter};
+pub use query::{
+    Aggregate, Body, Function, Hint, Metrics, Pipeline, Query, Scalar, Second, Spanset, SpansetOp, Stage,
+};
 
+#[cfg(test)]
+mod grammar_tests;
 #[cfg(test)]
 mod tests;

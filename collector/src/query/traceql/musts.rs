@@ -1,6 +1,7 @@
 //! What a span must have to fulfil a filter: for the index.
 
-use super::ast::{BinaryOp, Expr, Field, Filter, Intrinsic, Literal, Scope};
+use super::ast::{BinaryOp, Expr, Filter, Literal};
+use super::field::{Field, Intrinsic, Scope};
 use crate::query::Must;
 use crate::value::Value;
 
@@ -99,6 +100,10 @@ fn value(literal: &Literal) -> Option<Value> {
 
 fn attribute(field: &Field, value: &Value) -> Option<Must> {
     let Field::Attribute { scope, key } = field else { return None };
+    // Those that lack it have this too.
+    if field.is_always_text() && *value == Value::String(String::new()) {
+        return None;
+    }
     let (key, value) = (key.clone(), value.clone());
     Some(match scope {
         Scope::Any => {
@@ -109,6 +114,6 @@ fn attribute(field: &Field, value: &Value) -> Option<Must> {
         Scope::Event => Must::Event(key, value),
         Scope::Link => Must::Link(key, value),
         Scope::Instrumentation => Must::Scope(key, value),
-        Scope::Parent => return None,
+        Scope::Parent | Scope::ParentSpan | Scope::ParentResource => return None,
     })
 }

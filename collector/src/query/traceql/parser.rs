@@ -1,50 +1,74 @@
-//! Tokens as a filter, and whether its types fit.
+//! Tokens as a query: what all parsers of its parts share, and conditions.
 
-use super::ast::{BinaryOp, Expr, Field, Filter, INTRINSICS, Intrinsic, KINDS, Literal, STATUSES, Scope};
+use super::ast::{BinaryOp, Expr, Filter, INTS, KINDS, Literal, NEGATE, NOT, STATUSES};
+use super::field::{Field, INTRINSICS, Intrinsic, Scope};
 use super::lexer::{Token, error, in_key, tokens};
+use super::query::{Body, Query, Spanset, Stage};
+use super::types::{Type, check, check_nil, check_regex, check_sign};
 use crate::query::QueryError;
 
 /// Bytes of a query at most.
 const MAX_LENGTH: usize = 16 << 10;
 /// How deep it may be nested.
 const MAX_DEPTH: usize = 64;
+/// How high the tree of a condition may be: whatever goes through it goes as deep, on stacks that are not large.
+const MAX_HEIGHT: usize = 128;
+/// Operators of a query at most.
+const MAX_OPERATORS: usize = 1_000;
+
+/// Parses a query, such as `{ status = error } | rate() by (.gen_ai.agent.name)`; an empty text asks for all spans.
+///
+/// # Errors
+/// What is wrong, and at which byte.
+pub fn parse(query: &str) -> Result<Query, QueryError> {
+    parsed(query).map(|(query, _)| query)
+}
 
 /// Parses one span filter, such as `{ status = error }`; an empty text is the filter of all spans.
 ///
 /// # Errors
-/// What is wrong, and at which byte.
+/// What is wrong, and at which byte; [`QueryError::Unsupported`] for a query that is more than what can be told of each
+/// span alone.
 pub fn parse_filter(query: &str) -> Result<Filter, QueryError> {
+    let (query, parser) = parsed(query)?;
+    let unsupported = |at, message: String| QueryError::Unsupported { message, at: Some(at) };
+    if let Some((at, what)) = parser.beyond {
+        let message =
+            format!("{what} are TraceQL, but not answered by this version, which answers one span filter");
+        return Err(unsupported(at, message));
+    }
+    // Hints tell how to answer; the answer to a filter is the same without them.
+    let Body::Spans(mut pipeline) = query.body else { return Err(QueryError::invalid("no span filter")) };
+    let Some(Stage::Spans(Spanset::Filter(filter))) = pipeline.stages.pop() else {
+        return Err(QueryError::invalid("no span filter"));
+    };
+    let filter = Filter { expr: filter.expr.map(with_roots) };
+    if let Some(field) = filter.fields().into_iter().find(|field| !field.is_of_one_span()) {
+        let at = parser.fields.iter().find(|(known, _)| *known == field).map_or(0, |(_, at)| *at);
+        let message = format!(
+            "`{field}` is TraceQL, but not answered by this version: it needs other spans of the trace, and each span is looked at alone"
+        );
+        return Err(unsupported(at, message));
+    }
+    Ok(filter)
+}
+
+fn parsed(query: &str) -> Result<(Query, Parser), QueryError> {
     if query.len() > MAX_LENGTH {
-        return Err(QueryError::invalid(format!(
-            "the query has {} bytes, at most {MAX_LENGTH} are taken",
-            query.len()
-        )));
+        let message = format!("the query has {} bytes, at most {MAX_LENGTH} are taken", query.len());
+        return Err(QueryError::invalid(message));
     }
-    let mut parser = Parser { tokens: tokens(query)?, next: 0, depth: 0 };
-    if parser.peek() == &Token::End {
-        return Ok(Filter { expr: None });
-    }
-    parser.expect(&Token::Open, "a filter begins with `{`, as in `{ status = error }`")?;
-    let mut expr = None;
-    if parser.peek() != &Token::Close {
-        let at = parser.at();
-        let (parsed, kind) = parser.expr(0)?;
-        if !matches!(kind, Type::Bool | Type::Dynamic) {
-            return Err(error(at, format!("a filter is true or false, this is {}", kind.shown())));
-        }
-        expr = Some(parsed);
-    }
-    parser.expect(&Token::Close, "expected an operator or `}`")?;
-    match parser.peek() {
-        Token::End => Ok(Filter { expr }),
-        other => {
-            let message = format!(
-                "found {} after the filter; one span filter is answered here, not pipelines and not relations between filters",
-                other.shown()
-            );
-            Err(error(parser.at(), message))
-        }
-    }
+    let mut parser = Parser {
+        tokens: tokens(query)?,
+        next: 0,
+        depth: 0,
+        operators: 0,
+        height: 0,
+        beyond: None,
+        fields: Vec::new(),
+    };
+    let query = parser.query()?;
+    Ok((query, parser))
 }
 
 /// Parses what can be grouped by: an attribute or an intrinsic. A plain key is taken as an attribute.
@@ -53,233 +77,336 @@ pub fn parse_filter(query: &str) -> Result<Filter, QueryError> {
 /// When the text is neither.
 pub fn parse_field(text: &str) -> Result<Field, QueryError> {
     let text = text.trim();
-    match tokens(text)?.as_slice() {
-        [(Token::Attribute(scope, key), _), (Token::End, _)] => Ok(attribute(scope, key)),
-        [(Token::Name(name), _), (Token::End, _)] => {
-            Ok(intrinsic(name).unwrap_or_else(|| attribute("", name)))
+    let any = |key: &str| Field::Attribute { scope: Scope::Any, key: key.to_owned() };
+    match tokens(text).as_deref() {
+        Ok([(Token::Attribute(scope, key), _), (Token::End, _)]) => {
+            Ok(Field::Attribute { scope: *scope, key: key.clone() })
         }
-        _ if !text.is_empty() && text.chars().all(in_key) => Ok(attribute("", text)),
+        Ok([(Token::Name(name), _), (Token::End, _)]) => {
+            Ok(Field::intrinsic(name).unwrap_or_else(|| any(name)))
+        }
+        _ if !text.is_empty() && text.chars().all(in_key) => Ok(any(text)),
         _ => Err(QueryError::invalid(format!(
             "{text:?} is no attribute; write one as .gen_ai.agent.name, resource.service.name or name"
         ))),
     }
 }
 
-fn intrinsic(name: &str) -> Option<Field> {
-    INTRINSICS.iter().find(|(known, _)| *known == name).map(|(_, intrinsic)| Field::Intrinsic(*intrinsic))
-}
-
-fn attribute(scope: &str, key: &str) -> Field {
-    let scope = match scope {
-        "span" => Scope::Span,
-        "resource" => Scope::Resource,
-        "event" => Scope::Event,
-        "link" => Scope::Link,
-        "instrumentation" => Scope::Instrumentation,
-        "parent" => Scope::Parent,
-        _ => Scope::Any,
-    };
-    Field::Attribute { scope, key: key.to_owned() }
-}
-
-/// What is known of a part before any span is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Dynamic,
-    Bool,
-    Number,
-    Text,
-    Status,
-    Kind,
-    Nil,
-}
-
-impl Type {
-    const fn shown(self) -> &'static str {
-        match self {
-            Self::Dynamic => "an attribute",
-            Self::Bool => "true or false",
-            Self::Number => "a number or a duration",
-            Self::Text => "a text",
-            Self::Status => "a status (error, ok, unset)",
-            Self::Kind => "a kind (client, server, internal, producer, consumer, unspecified)",
-            Self::Nil => "nil",
-        }
-    }
-
-    const fn of(literal: &Literal) -> Self {
-        match literal {
-            Literal::String(_) => Self::Text,
-            Literal::Int(_) | Literal::Float(_) | Literal::Duration(_) => Self::Number,
-            Literal::Bool(_) => Self::Bool,
-            Literal::Status(_) => Self::Status,
-            Literal::Kind(_) => Self::Kind,
-            Literal::Nil => Self::Nil,
-        }
-    }
-
-    const fn of_field(field: &Field) -> Self {
-        match field {
-            Field::Attribute { .. } => Self::Dynamic,
-            Field::Intrinsic(
-                Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart,
-            ) => Self::Number,
-            Field::Intrinsic(Intrinsic::Status) => Self::Status,
-            Field::Intrinsic(Intrinsic::Kind) => Self::Kind,
-            Field::Intrinsic(_) => Self::Text,
-        }
-    }
-}
-
-struct Parser {
+/// A parser and what it saw.
+pub(super) struct Parser {
     tokens: Vec<(Token, usize)>,
     next: usize,
     depth: usize,
+    operators: usize,
+    /// How high the condition is that was parsed last.
+    height: usize,
+    /// Where it is more than a lone filter for the first time, and by what.
+    beyond: Option<(usize, &'static str)>,
+    /// The fields and where they are.
+    fields: Vec<(Field, usize)>,
 }
 
 impl Parser {
-    fn peek(&self) -> &Token {
+    pub(super) fn peek(&self) -> &Token {
         self.tokens.get(self.next).map_or(&Token::End, |(token, _)| token)
     }
 
-    fn at(&self) -> usize {
+    /// The token after the next one.
+    pub(super) fn peek_second(&self) -> &Token {
+        self.tokens.get(self.next + 1).map_or(&Token::End, |(token, _)| token)
+    }
+
+    /// Whether this name is next.
+    pub(super) fn is_name(&self, name: &str) -> bool {
+        matches!(self.peek(), Token::Name(known) if known == name)
+    }
+
+    pub(super) fn at(&self) -> usize {
         self.tokens.get(self.next).or_else(|| self.tokens.last()).map_or(0, |(_, at)| *at)
     }
 
-    fn take(&mut self) -> (Token, usize) {
+    pub(super) fn take(&mut self) -> (Token, usize) {
         let token = self.tokens.get(self.next).cloned().unwrap_or_else(|| (Token::End, self.at()));
         self.next += 1;
         token
     }
 
-    fn expect(&mut self, token: &Token, otherwise: &str) -> Result<(), QueryError> {
-        if self.peek() == token {
-            self.next += 1;
-            return Ok(());
+    /// Takes a token if it is next.
+    pub(super) fn took(&mut self, token: &Token) -> bool {
+        let found = self.peek() == token;
+        self.next += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect(&mut self, token: &Token, otherwise: &str) -> Result<(), QueryError> {
+        if self.took(token) { Ok(()) } else { Err(self.unexpected(otherwise)) }
+    }
+
+    /// Whether nothing was taken so far.
+    pub(super) const fn is_at_start(&self) -> bool {
+        self.next == 0
+    }
+
+    /// The next token is not what should be here.
+    pub(super) fn unexpected(&self, expected: &str) -> QueryError {
+        error(self.at(), format!("found {}: {expected}", self.peek().shown()))
+    }
+
+    /// Notes that the query is more than a lone filter.
+    pub(super) fn beyond(&mut self, at: usize, what: &'static str) {
+        self.beyond.get_or_insert((at, what));
+    }
+
+    /// One level deeper.
+    pub(super) fn enter(&mut self) -> Result<(), QueryError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(error(self.at(), format!("the query is nested deeper than {MAX_DEPTH}")));
         }
-        Err(error(self.at(), format!("found {}: {otherwise}", self.peek().shown())))
+        Ok(())
+    }
+
+    pub(super) const fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// One operator more.
+    pub(super) fn count_operator(&mut self) -> Result<(), QueryError> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS {
+            return Err(error(self.at(), format!("the query has more than {MAX_OPERATORS} operators")));
+        }
+        Ok(())
+    }
+
+    /// `{ .. }`
+    pub(super) fn filter(&mut self) -> Result<Filter, QueryError> {
+        self.expect(&Token::Open, "expected a filter such as `{ status = error }`")?;
+        if self.took(&Token::Close) {
+            return Ok(Filter { expr: None });
+        }
+        let at = self.at();
+        let (expr, kind) = self.expr(0)?;
+        self.expect(&Token::Close, "expected an operator or `}`")?;
+        if !matches!(kind, Type::Bool | Type::Dynamic) {
+            return Err(error(at, format!("a filter is true or false, this is {}", kind.shown())));
+        }
+        Ok(Filter { expr: Some(expr) })
     }
 
     /// A part whose operators all bind at least so tight.
-    fn expr(&mut self, least: u8) -> Result<(Expr, Type), QueryError> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(error(self.at(), format!("the filter is nested deeper than {MAX_DEPTH}")));
-        }
+    pub(super) fn expr(&mut self, least: u8) -> Result<(Expr, Type), QueryError> {
+        self.enter()?;
         let (mut left, mut kind) = self.unary()?;
         while let &Token::Op(op) = self.peek() {
             if op.precedence() < least {
                 break;
             }
+            if matches!(op, BinaryOp::And | BinaryOp::Or) {
+                (left, kind) = self.chain(op, left, kind)?;
+                continue;
+            }
+            let height = self.height;
+            self.count_operator()?;
             let (_, at) = self.take();
-            // All but the power are grouped from the left.
-            let next = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
-            let (right, right_kind) = self.expr(next)?;
+            let (right, right_kind) = self.expr(op.right_precedence())?;
+            self.rise(height.max(self.height) + 1)?;
             kind = check(op, kind, right_kind, at)?;
             if matches!(op, BinaryOp::Regex | BinaryOp::NotRegex) {
                 check_regex(&right, at)?;
             }
-            left = Expr::Binary { op, left: Box::new(left), right: Box::new(right) };
+            if left == Expr::Literal(Literal::Nil) || right == Expr::Literal(Literal::Nil) {
+                check_nil(op, &left, at)?;
+                check_nil(op, &right, at)?;
+            }
+            left = compared(op, left, right);
         }
-        self.depth -= 1;
+        self.leave();
         Ok((left, kind))
     }
 
+    /// The parts of a chain of one operator, of which `first` is already there. A long list of alternatives becomes a
+    /// tree that is not high.
+    fn chain(&mut self, op: BinaryOp, first: Expr, mut kind: Type) -> Result<(Expr, Type), QueryError> {
+        let (mut parts, mut height) = (first.links(op), self.height);
+        while self.peek() == &Token::Op(op) {
+            self.count_operator()?;
+            let (_, at) = self.take();
+            let (right, right_kind) = self.expr(op.right_precedence())?;
+            kind = check(op, kind, right_kind, at)?;
+            height = height.max(self.height);
+            parts.extend(right.links(op));
+        }
+        self.rise(height + parts.len().ilog2() as usize + 1)?;
+        Ok((balanced(op, parts), kind))
+    }
+
+    /// Notes how high the condition is that was just parsed.
+    fn rise(&mut self, height: usize) -> Result<(), QueryError> {
+        self.height = height;
+        if height > MAX_HEIGHT {
+            return Err(error(self.at(), format!("the condition is nested deeper than {MAX_HEIGHT}")));
+        }
+        Ok(())
+    }
+
     fn unary(&mut self) -> Result<(Expr, Type), QueryError> {
-        let (token, at) = self.take();
-        let typed = |literal: Literal| {
-            let kind = Type::of(&literal);
-            Ok((Expr::Literal(literal), kind))
-        };
-        match token {
+        let at = self.at();
+        self.height = 1;
+        match self.peek() {
             Token::Not => {
-                let (inner, kind) = self.expr(5)?;
-                match kind {
-                    Type::Bool | Type::Dynamic => Ok((Expr::Not(Box::new(inner)), Type::Bool)),
-                    other => {
-                        Err(error(at, format!("`!` is for what is true or false, this is {}", other.shown())))
-                    }
-                }
+                self.next += 1;
+                let (inner, kind) = self.expr(NOT)?;
+                self.height += 1;
+                Ok((Expr::Not(Box::new(inner)), check_sign('!', Type::Bool, kind, at)?))
             }
             Token::Op(BinaryOp::Sub) => {
-                let (inner, kind) = self.expr(5)?;
-                match kind {
-                    Type::Number | Type::Dynamic => Ok((Expr::Negate(Box::new(inner)), kind)),
-                    other => Err(error(at, format!("`-` is for numbers, this is {}", other.shown()))),
-                }
+                self.next += 1;
+                let (inner, kind) = self.expr(NEGATE + 1)?;
+                self.height += 1;
+                Ok((Expr::Negate(Box::new(inner)), check_sign('-', Type::Number, kind, at)?))
             }
             Token::OpenParen => {
+                self.next += 1;
                 let inner = self.expr(0)?;
                 self.expect(&Token::CloseParen, "expected an operator or `)`")?;
                 Ok(inner)
             }
-            Token::Text(text) => typed(Literal::String(text)),
-            Token::Int(number) => typed(Literal::Int(number)),
-            Token::Float(number) => typed(Literal::Float(number)),
-            Token::Duration(nanos) => typed(Literal::Duration(nanos)),
-            Token::Attribute(scope, key) => Ok((Expr::Field(attribute(&scope, &key)), Type::Dynamic)),
-            Token::Name(name) => named(&name, at),
-            other => Err(error(
-                at,
-                format!(
-                    "found {}: expected an attribute such as `.gen_ai.agent.name`, an intrinsic such as `status`, or a value",
-                    other.shown()
-                ),
-            )),
+            Token::Attribute(..) => self.field().map(|field| (Expr::Field(field), Type::Dynamic)),
+            Token::Name(name) if Field::intrinsic(name).is_some() => {
+                let field = self.field()?;
+                let kind = Type::of_field(&field);
+                Ok((Expr::Field(field), kind))
+            }
+            _ => {
+                let literal = self.literal(
+                    "expected an attribute such as `.gen_ai.agent.name`, an intrinsic such as `status`, or a value",
+                )?;
+                let kind = Type::of(&literal);
+                Ok((Expr::Literal(literal), kind))
+            }
         }
+    }
+
+    /// An attribute or an intrinsic.
+    pub(super) fn field(&mut self) -> Result<Field, QueryError> {
+        let field = match self.peek() {
+            Token::Attribute(scope, key) => Field::Attribute { scope: *scope, key: key.clone() },
+            Token::Name(name) => Field::intrinsic(name).ok_or_else(|| unknown(name, self.at()))?,
+            _ => {
+                return Err(
+                    self.unexpected("expected an attribute such as `.gen_ai.agent.name`, or an intrinsic")
+                );
+            }
+        };
+        let (_, at) = self.take();
+        self.fields.push((field.clone(), at));
+        Ok(field)
+    }
+
+    /// A value that is written.
+    pub(super) fn literal(&mut self, otherwise: &str) -> Result<Literal, QueryError> {
+        let literal = match self.peek() {
+            Token::Text(text) => Literal::String(text.clone()),
+            Token::Int(number) => Literal::Int(*number),
+            Token::Float(number) => Literal::Float(*number),
+            Token::Duration(nanos) => Literal::Duration(*nanos),
+            Token::Name(name) => named(name).ok_or_else(|| unknown(name, self.at()))?,
+            _ => return Err(self.unexpected(otherwise)),
+        };
+        self.next += 1;
+        Ok(literal)
     }
 }
 
-fn named(name: &str, at: usize) -> Result<(Expr, Type), QueryError> {
+/// Parts with one operator between them, as a tree that is as flat as can be.
+fn balanced(op: BinaryOp, mut parts: Vec<Expr>) -> Expr {
+    let right = parts.split_off(parts.len().div_ceil(2));
+    match (parts.len(), right.is_empty()) {
+        (1, true) => parts.pop().unwrap_or(Expr::Literal(Literal::Nil)),
+        _ => Expr::Binary { op, left: Box::new(balanced(op, parts)), right: Box::new(balanced(op, right)) },
+    }
+}
+
+/// Two parts with an operator between them; ids that are compared are written out, so that `trace:id = "1f"` finds the
+/// trace 0..01f.
+fn compared(op: BinaryOp, mut left: Expr, mut right: Expr) -> Expr {
+    if matches!(op, BinaryOp::Eq | BinaryOp::NotEq) {
+        match (&mut left, &mut right) {
+            (Expr::Field(field), Expr::Literal(Literal::String(text)))
+            | (Expr::Literal(Literal::String(text)), Expr::Field(field)) => {
+                let digits = text.trim_start_matches('0');
+                let hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if let Some(length) = field.id_digits().filter(|&length| hex && digits.len() <= length)
+                    && !text.is_empty()
+                {
+                    let root = digits.is_empty() && *field == Field::Intrinsic(Intrinsic::ParentId);
+                    *text = if root { String::new() } else { format!("{digits:0>length$}") };
+                }
+            }
+            _ => {}
+        }
+    }
+    Expr::Binary { op, left: Box::new(left), right: Box::new(right) }
+}
+
+/// The condition with `nestedSetParent < 0`, which is how Tempo's users ask for roots, as `span:parentID = nil`. Other
+/// spans have a number of at least 0 there.
+fn with_roots(expr: Expr) -> Expr {
+    match expr {
+        Expr::Not(inner) => Expr::Not(Box::new(with_roots(*inner))),
+        Expr::Binary { op, left, right } => {
+            let number = match &*right {
+                Expr::Literal(Literal::Int(0)) => Some(0),
+                Expr::Negate(inner) if **inner == Expr::Literal(Literal::Int(1)) => Some(-1),
+                _ => None,
+            };
+            let root = match (op, number) {
+                (BinaryOp::Less, Some(0)) | (BinaryOp::LessEq | BinaryOp::Eq, Some(-1)) => Some(BinaryOp::Eq),
+                (BinaryOp::GreaterEq, Some(0)) | (BinaryOp::Greater | BinaryOp::NotEq, Some(-1)) => {
+                    Some(BinaryOp::NotEq)
+                }
+                _ => None,
+            };
+            match root.filter(|_| *left == Expr::Field(Field::Intrinsic(Intrinsic::NestedSetParent))) {
+                Some(op) => Expr::Binary {
+                    op,
+                    left: Box::new(Expr::Field(Field::Intrinsic(Intrinsic::ParentId))),
+                    right: Box::new(Expr::Literal(Literal::Nil)),
+                },
+                None => Expr::Binary {
+                    op,
+                    left: Box::new(with_roots(*left)),
+                    right: Box::new(with_roots(*right)),
+                },
+            }
+        }
+        other => other,
+    }
+}
+
+/// The value that has a name.
+fn named(name: &str) -> Option<Literal> {
     let number =
         |names: &[&str]| names.iter().position(|known| *known == name).and_then(|at| i8::try_from(at).ok());
-    let literal = match name {
+    match name {
         "true" => Some(Literal::Bool(true)),
         "false" => Some(Literal::Bool(false)),
         "nil" => Some(Literal::Nil),
-        _ => number(&STATUSES).map(Literal::Status).or_else(|| number(&KINDS).map(Literal::Kind)),
-    };
-    if let Some(literal) = literal {
-        let kind = Type::of(&literal);
-        return Ok((Expr::Literal(literal), kind));
+        _ => INTS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, number)| Literal::Int(*number))
+            .or_else(|| number(&STATUSES).map(Literal::Status))
+            .or_else(|| number(&KINDS).map(Literal::Kind)),
     }
-    if let Some(field) = intrinsic(name) {
-        let kind = Type::of_field(&field);
-        return Ok((Expr::Field(field), kind));
-    }
+}
+
+pub(super) fn unknown(name: &str, at: usize) -> QueryError {
     let same = |known: &&(&str, Intrinsic)| known.0.eq_ignore_ascii_case(name);
     let meant = INTRINSICS.iter().find(same).map_or_else(
         || format!("`.{name}` (an attribute), or \"{name}\" (a text)"),
         |known| format!("`{}`", known.0),
     );
-    Err(error(at, format!("`{name}` is not known; did you mean {meant}?")))
-}
-
-fn check(op: BinaryOp, left: Type, right: Type, at: usize) -> Result<Type, QueryError> {
-    use BinaryOp as Op;
-    let either =
-        |kinds: &[Type]| [left, right].iter().all(|kind| *kind == Type::Dynamic || kinds.contains(kind));
-    let (fits, result) = match op {
-        Op::And | Op::Or => (either(&[Type::Bool]), Type::Bool),
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Mod | Op::Pow => (either(&[Type::Number]), Type::Number),
-        Op::Regex | Op::NotRegex => (either(&[Type::Text]), Type::Bool),
-        Op::Less | Op::LessEq | Op::Greater | Op::GreaterEq => {
-            (either(&[Type::Number]) || either(&[Type::Text]), Type::Bool)
-        }
-        Op::Eq | Op::NotEq => {
-            let loose = |kind| matches!(kind, Type::Dynamic | Type::Nil);
-            (left == right || loose(left) || loose(right), Type::Bool)
-        }
-    };
-    if fits {
-        return Ok(result);
-    }
-    Err(error(at, format!("`{}` cannot stand between {} and {}", op.text(), left.shown(), right.shown())))
-}
-
-fn check_regex(right: &Expr, at: usize) -> Result<(), QueryError> {
-    let Expr::Literal(Literal::String(pattern)) = right else {
-        return Err(error(at, "a regular expression is a text in quotes"));
-    };
-    super::eval::regex(pattern).map(|_| ()).map_err(|message| error(at, message))
+    error(at, format!("`{name}` is not known; did you mean {meant}?"))
 }
