@@ -27,6 +27,8 @@ use crate::ingest::{Accepted, Ingest, Refusal, Reply, Signal};
 
 /// Generations that may wait to be written as segments; then the log waits.
 const MAX_FROZEN: usize = 2;
+/// Generations that are written at the same time: one thread could not keep up with what two cores take.
+const WRITERS: usize = 2;
 /// How long a sender should wait when too much is on its way.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
 /// How long a sender should wait for a full disk.
@@ -77,7 +79,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct Store {
     pub(super) shared: Arc<Shared>,
-    segments: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     reports: Vec<String>,
 }
 
@@ -111,11 +113,19 @@ impl Store {
         for frozen in frozen {
             to_segments.send(frozen).ok();
         }
-        let writer = Arc::clone(&shared);
-        let segments = std::thread::Builder::new()
-            .name("segments".to_owned())
-            .spawn(move || while segments.recv().is_ok_and(|frozen| writer.write_segments(&frozen)) {})
-            .map_err(failed)?;
+        let mut threads = Vec::new();
+        let segments = Arc::new(Mutex::new(segments));
+        for _ in 0..WRITERS {
+            let (writer, segments) = (Arc::clone(&shared), Arc::clone(&segments));
+            let write = move || {
+                // The lock is held while the next one is waited for, and not while it is written.
+                while let Ok(frozen) = { lock(&segments).recv() }
+                    && writer.write_segments(&frozen)
+                {}
+            };
+            let thread = std::thread::Builder::new().name("segments".to_owned()).spawn(write);
+            threads.push(thread.map_err(failed)?);
+        }
         let (apply, mut recent) = (Arc::clone(&shared), found.recent);
         let committer = Committer::start(found.log, shared.options.waiting_bytes, move |event| {
             apply.apply(event, &mut recent, &to_segments);
@@ -126,8 +136,8 @@ impl Store {
             .name("maintenance".to_owned())
             .spawn(move || maintainer.maintain_until_closed())
             .map_err(failed)?;
-        let threads = Mutex::new(vec![segments, maintenance]);
-        Ok(Self { shared, segments: threads, reports: found.reports })
+        threads.push(maintenance);
+        Ok(Self { shared, threads: Mutex::new(threads), reports: found.reports })
     }
 
     /// What was found wrong and put right when it was opened, for people.
@@ -190,7 +200,7 @@ impl Store {
         }
         // Closing ends the log's thread, and with it the sender to the thread of the segments.
         drop(committer.and_then(Committer::close));
-        for thread in std::mem::take(&mut *lock(&self.segments)) {
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
             thread.join().ok();
         }
     }

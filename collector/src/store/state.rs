@@ -177,7 +177,10 @@ impl Contents {
     pub(super) fn written(&mut self, generation: u64, segments: Vec<Segment>) {
         self.frozen.retain(|frozen| frozen.generation != generation);
         for segment in segments {
-            self.segments[segment.table].push(Arc::new(segment));
+            let all = &mut self.segments[segment.table];
+            all.push(Arc::new(segment));
+            // A later generation may have been written before.
+            all.sort_by_key(|segment| segment.name.generations);
         }
     }
 

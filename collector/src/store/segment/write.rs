@@ -38,16 +38,23 @@ pub(in crate::store) fn write<R: Record>(
     drop(rows);
 
     let target = name.path(dir);
-    let index = Index::build(&assembled.batch, R::TABLE.time_column());
-    disk::write_atomically(&target.with_extension("idx"), &index.to_bytes())?;
+    let beside = target.with_extension("idx");
     let unfinished = disk::temporary(&target);
-    let written = write_parquet(&unfinished, &assembled.batch, &assembled.pure);
-    match written.and_then(|()| disk::publish(&unfinished, &target)) {
+    // The index and the rows are made of the same columns, so neither waits for the other.
+    let (index, rows) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| {
+            let index = Index::build(&assembled.batch, R::TABLE.time_column());
+            disk::write_atomically(&beside, &index.to_bytes())
+        });
+        let rows = write_parquet(&unfinished, &assembled.batch, &assembled.pure);
+        (index.join().unwrap_or_else(|_| Err(io::Error::other("the index cannot be made"))), rows)
+    });
+    match index.and(rows).and_then(|()| disk::publish(&unfinished, &target)) {
         Ok(()) => Segment::open(R::TABLE, target),
         Err(error) => {
             // What is left of it would only take room on a disk that may be full.
             let _ = std::fs::remove_file(&unfinished);
-            let _ = std::fs::remove_file(target.with_extension("idx"));
+            let _ = std::fs::remove_file(&beside);
             Err(error)
         }
     }

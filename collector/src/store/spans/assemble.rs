@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::builder::FixedSizeBinaryBuilder;
-use arrow_array::types::Int32Type;
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
-};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
-use hashbrown::HashMap;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{ArrowError, Field, Schema};
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::chunk::{Cell, Chunk, NONE, Pool, Record};
+use super::column::{Column, Kind, dictionary};
 use crate::query::{Columns, SpanColumn};
 use crate::value::{write_double, write_int, write_string};
 
@@ -89,16 +87,25 @@ impl<'a> Texts<'a> {
         if let [one] = chunks {
             return Self { of: all(&one.pool).collect(), numbers: Vec::new() };
         }
-        let mut seen: HashMap<&'a str, u32> = HashMap::new();
-        let mut of = Vec::new();
+        let total = chunks.iter().map(|chunk| chunk.pool.len()).sum();
+        // Numbers only, and room for all of them at once: most texts are there once, and this is done for each segment.
+        let mut seen: HashTable<u32> = HashTable::with_capacity(total);
+        let mut of: Vec<&'a str> = Vec::with_capacity(total);
+        let mut hashes: Vec<u64> = Vec::with_capacity(total);
         let numbers = chunks
             .iter()
             .map(|chunk| {
                 let number = |text: &'a str| {
-                    *seen.entry(text).or_insert_with(|| {
-                        of.push(text);
-                        u32::try_from(of.len() - 1).unwrap_or(NONE)
-                    })
+                    let hash = xxh3_64(text.as_bytes());
+                    let same = |&number: &u32| hashes[number as usize] == hash && of[number as usize] == text;
+                    if let Some(&number) = seen.find(hash, same) {
+                        return number;
+                    }
+                    let number = u32::try_from(of.len()).unwrap_or(NONE);
+                    of.push(text);
+                    hashes.push(hash);
+                    seen.insert_unique(hash, number, |&number| hashes[number as usize]);
+                    number
                 };
                 all(&chunk.pool).map(number).collect()
             })
@@ -112,15 +119,6 @@ impl<'a> Texts<'a> {
         }
         self.numbers.get(chunk as usize).map_or(number, |numbers| numbers[number as usize])
     }
-}
-
-/// What kind of column an attribute has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Int,
-    Double,
-    Bool,
 }
 
 /// Which attributes get a column, by the number of the key.
@@ -167,7 +165,7 @@ impl<'a, R: Record> Source<'a, R> {
     pub(in crate::store) fn dictionary(&self, of: impl Fn(&R) -> u32) -> ArrayRef {
         let numbers: Vec<u32> =
             self.rows().map(|(chunk, _, row)| self.texts.number(chunk, of(row))).collect();
-        dictionary(&numbers, &self.texts.of).0
+        dictionary(&numbers, &self.texts.of)
     }
 
     /// A column of texts that hardly repeat.
@@ -197,7 +195,9 @@ impl<'a, R: Record> Source<'a, R> {
         if wanted.as_ref().is_some_and(Vec::is_empty) {
             return Plan { keys: Vec::new(), residual: false, others: false, wanted: Some(Vec::new()) };
         }
-        let mut counts: HashMap<u32, [u32; 5]> = HashMap::new();
+        // By the number of the key, where in the counts it is: there are few keys, and many attributes.
+        let mut places = vec![NONE; self.texts.of.len()];
+        let mut counts: Vec<(u32, [u32; 5])> = Vec::new();
         for (at, chunk, row) in self.rows() {
             for attribute in chunk.attributes(row) {
                 let kind = match attribute.cell {
@@ -207,15 +207,21 @@ impl<'a, R: Record> Source<'a, R> {
                     Cell::Bool(_) => 3,
                     Cell::Json(_) => 4,
                 };
-                counts.entry(self.texts.number(at, attribute.key)).or_default()[kind] += 1;
+                let key = self.texts.number(at, attribute.key);
+                let place = &mut places[key as usize];
+                if *place == NONE {
+                    *place = u32::try_from(counts.len()).unwrap_or(NONE);
+                    counts.push((key, [0; 5]));
+                }
+                counts[*place as usize].1[kind] += 1;
             }
         }
         let is_wanted = |key: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(&key));
-        counts.retain(|&key, _| is_wanted(self.texts.of[key as usize]));
+        counts.retain(|&(key, _)| is_wanted(self.texts.of[key as usize]));
         let least = u32::try_from(self.rows.len() / 100).unwrap_or(NONE).max(1);
         let mut keys: Vec<(u32, u32, &'a str, Kind, bool)> = counts
             .iter()
-            .filter_map(|(&key, kinds)| {
+            .filter_map(|&(key, kinds)| {
                 let (kind, &most) = kinds[..4].iter().enumerate().max_by_key(|(_, count)| **count)?;
                 let kind = [Kind::Text, Kind::Int, Kind::Double, Kind::Bool][kind];
                 let pure = kinds.iter().sum::<u32>() == most;
@@ -226,7 +232,7 @@ impl<'a, R: Record> Source<'a, R> {
         keys.truncate(MAX_COLUMNS);
         let residual = counts.len() > keys.len() || keys.iter().any(|key| !key.4);
         keys.sort_unstable_by_key(|key| key.2);
-        let mut wanted = wanted.map(|_| counts.keys().copied().collect::<Vec<u32>>());
+        let mut wanted = wanted.map(|_| counts.iter().map(|(key, _)| *key).collect::<Vec<u32>>());
         if let Some(wanted) = &mut wanted {
             wanted.sort_unstable();
         }
@@ -307,94 +313,4 @@ pub(in crate::store) fn ids<const N: usize>(
         }
     }
     Ok(Arc::new(builder.finish()))
-}
-
-/// Numbers of texts as an array, with how many of its values are different.
-fn dictionary(numbers: &[u32], texts: &[&str]) -> (ArrayRef, usize) {
-    let (keys, values) = codes(numbers, texts);
-    let distinct = values.len();
-    // The keys were made for these values, so nothing can be out of bounds.
-    let array = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(values));
-    (
-        array.map_or_else(
-            |_| arrow_array::new_empty_array(&dictionary_type()),
-            |array| Arc::new(array) as ArrayRef,
-        ),
-        distinct,
-    )
-}
-
-fn dictionary_type() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
-fn codes(numbers: &[u32], texts: &[&str]) -> (Int32Array, StringArray) {
-    let mut codes: HashMap<u32, i32> = HashMap::new();
-    let mut values: Vec<&str> = Vec::new();
-    let mut last = (NONE, 0);
-    let keys = numbers
-        .iter()
-        .map(|&number| {
-            if number == NONE {
-                return None;
-            }
-            if number != last.0 {
-                let code = *codes.entry(number).or_insert_with(|| {
-                    values.push(texts[number as usize]);
-                    i32::try_from(values.len() - 1).unwrap_or(i32::MAX)
-                });
-                last = (number, code);
-            }
-            Some(last.1)
-        })
-        .collect();
-    (keys, StringArray::from(values))
-}
-
-/// The column of one attribute while it is filled.
-enum Column {
-    Text(Vec<u32>),
-    Int(Vec<Option<i64>>),
-    Double(Vec<Option<f64>>),
-    Bool(Vec<Option<bool>>),
-}
-
-impl Column {
-    fn new(kind: Kind, rows: usize) -> Self {
-        match kind {
-            Kind::Text => Self::Text(vec![NONE; rows]),
-            Kind::Int => Self::Int(vec![None; rows]),
-            Kind::Double => Self::Double(vec![None; rows]),
-            Kind::Bool => Self::Bool(vec![None; rows]),
-        }
-    }
-
-    /// Puts a value into a row; false if it is of another kind.
-    fn put(&mut self, row: usize, cell: Cell, number: impl Fn(u32) -> u32) -> bool {
-        match (self, cell) {
-            (Self::Text(column), Cell::Text(value)) => column[row] = number(value),
-            (Self::Int(column), Cell::Int(value)) => column[row] = Some(value),
-            (Self::Double(column), Cell::Double(value)) => column[row] = Some(value),
-            (Self::Bool(column), Cell::Bool(value)) => column[row] = Some(value),
-            _ => return false,
-        }
-        true
-    }
-
-    fn finish(self, texts: &[&str]) -> ArrayRef {
-        match self {
-            Self::Text(numbers) => {
-                let (array, distinct) = dictionary(&numbers, texts);
-                // Of values that hardly repeat, a dictionary is one more copy.
-                if distinct > 64 && distinct * 2 > array.len() - array.null_count() {
-                    let plain = numbers.iter().map(|&n| (n != NONE).then(|| texts[n as usize]));
-                    return Arc::new(plain.collect::<StringArray>());
-                }
-                array
-            }
-            Self::Int(values) => Arc::new(Int64Array::from(values)),
-            Self::Double(values) => Arc::new(Float64Array::from(values)),
-            Self::Bool(values) => Arc::new(BooleanArray::from(values)),
-        }
-    }
 }

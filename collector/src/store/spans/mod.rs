@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod assemble;
 pub(in crate::store) mod chunk;
+mod column;
 mod columns;
 pub(in crate::store) mod decode;
 pub(in crate::store) mod disassemble;
