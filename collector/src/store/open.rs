@@ -10,7 +10,7 @@ use super::batch;
 use super::disk::{self, DataDir};
 use super::recent::Recent;
 use super::segment::{self, Segment};
-use super::state::Contents;
+use super::state::{Contents, Tables};
 use super::wal;
 use crate::Error;
 use crate::query::Table;
@@ -130,6 +130,9 @@ impl Figures {
     }
 }
 
+/// Log records, and data points, whose requests are remembered at a start, at most: to read more takes its time.
+const REMEMBERED_ROWS: usize = 500_000;
+
 /// What was found.
 pub(super) struct Found {
     pub(super) dir: DataDir,
@@ -162,23 +165,28 @@ pub(super) fn open(path: &Path) -> Result<Found, Error> {
     for (table, folder) in Table::ALL.into_iter().zip(&folders) {
         contents.segments[table] =
             open_segments(table, folder, &mut reports).map_err(|error| told(&error))?;
-        remember(&contents.segments[table], &mut recent)?;
     }
+    remember(&contents.segments, &mut recent)?;
     let log =
         replay(&log_dir(&dir), &mut contents, &mut recent, &mut reports).map_err(|error| told(&error))?;
     Ok(Found { dir, contents, recent, log, reports })
 }
 
-/// Reads which rows came last, as far as there is room to remember them.
-fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error> {
-    for segment in segments.iter().rev() {
-        if usize::try_from(segment.rows).unwrap_or(usize::MAX) > recent.room() {
-            break;
+/// Reads which rows came last, as far as there is room to remember them. Requests of log records and data points come
+/// first: they are few, and spans would leave no room for them.
+pub(super) fn remember(segments: &Tables<Vec<Arc<Segment>>>, recent: &mut Recent) -> Result<(), Error> {
+    for table in [Table::Logs, Table::Metrics, Table::Spans] {
+        let mut room = if table == Table::Spans { recent.room() } else { REMEMBERED_ROWS };
+        for segment in segments[table].iter().rev() {
+            let Some(left) = room.checked_sub(usize::try_from(segment.rows).unwrap_or(usize::MAX)) else {
+                break;
+            };
+            room = left;
+            let read = segment::identities(segment, |identity| {
+                recent.insert(identity);
+            });
+            read.map_err(|error| Error::failed(error.to_string()))?;
         }
-        let read = segment::identities(segment, |identity| {
-            recent.insert(identity);
-        });
-        read.map_err(|error| Error::failed(error.to_string()))?;
     }
     Ok(())
 }
@@ -186,10 +194,20 @@ fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error>
 /// The segments by generation; those that a larger or a newer one replaced are removed.
 fn open_segments(table: Table, dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Segment>>> {
     let mut found: BTreeMap<(u64, Reverse<u64>, Reverse<u64>), PathBuf> = BTreeMap::new();
+    let mut indexes = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|error| disk::named(dir, &error))? {
         let path = entry?.path();
         if let Some(segment::Name { generations: (first, last), revision }) = segment::Name::of(&path) {
             found.insert((first, Reverse(last), Reverse(revision)), path);
+        } else if path.extension().is_some_and(|extension| extension == "idx") {
+            indexes.push(path);
+        }
+    }
+    // A crash may have come between the two files, when they were written or removed.
+    for index in indexes {
+        let segment = index.with_extension("parquet");
+        if segment::Name::of(&segment).is_some() && !segment.exists() {
+            disk::remove(&index)?;
         }
     }
     let mut segments: Vec<Arc<Segment>> = Vec::new();

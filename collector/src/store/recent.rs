@@ -30,19 +30,31 @@ impl Hasher for Identity {
 type Set = HashSet<u64, BuildHasherDefault<Identity>>;
 
 /// The identities of what came lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
     now: Set,
     before: Set,
+    remembered: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self::of(REMEMBERED)
+    }
 }
 
 impl Recent {
+    /// Remembers at least so many.
+    pub(super) fn of(remembered: usize) -> Self {
+        Self { now: Set::default(), before: Set::default(), remembered }
+    }
+
     /// Remembers an identity; whether it is new.
     pub(super) fn insert(&mut self, identity: u64) -> bool {
         if self.before.contains(&identity) || !self.now.insert(identity) {
             return false;
         }
-        if self.now.len() >= REMEMBERED {
+        if self.now.len() >= self.remembered {
             self.before = std::mem::take(&mut self.now);
         }
         true
@@ -50,7 +62,7 @@ impl Recent {
 
     /// How many more it would remember without forgetting any.
     pub(super) fn room(&self) -> usize {
-        REMEMBERED - self.now.len()
+        self.remembered - self.now.len()
     }
 }
 
