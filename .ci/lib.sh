@@ -86,6 +86,54 @@ jaeger() {
     echo "$dir/jaeger"
 }
 
+# The Collector project's own generator; it is built with Jaeger.
+telemetrygen() {
+    local dir
+    dir=$(dirname "$(jaeger)")
+    [ -x "$dir/telemetrygen" ] || fail "there is no $dir/telemetrygen; remove the folder, so that it is built"
+    echo "$dir/telemetrygen"
+}
+
+# OpenTelemetry's own SDK for Python, with its protobuf messages and gRPC.
+python_sdk() {
+    venv python-sdk opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp==1.45.2
+}
+
+# rotel, a collector in Rust.
+rotel() {
+    local tools
+    tools=$(venv rotel rotel==0.0.1a15)
+    echo "$tools"/lib/python3*/site-packages/rotel/rotel-agent
+}
+
+# The built program of this project.
+agentvitals() {
+    (cd "$root" && cargo build --quiet --release --bin agentvitals >&2) || fail "the program does not build"
+    echo "$CARGO_TARGET_DIR/release/agentvitals"
+}
+
+# serve PROGRAM DIR [ARGUMENT...]: `agentvitals serve` on free ports. Sets SERVE_PID, OTLP_GRPC, OTLP_HTTP and API.
+serve() {
+    local program=$1 dir=$2 number=${#pids[@]}
+    shift 2
+    # Not the environment of a developer.
+    start "serve-$number" env -u AGENTVITALS_TOKEN "$program" serve --data-dir "$dir" --otlp-grpc 127.0.0.1:0 \
+        --otlp-http 127.0.0.1:0 --api 127.0.0.1:0 "$@"
+    export SERVE_PID=${pids[-1]}
+    wait_for 60 grep -q '^{"ready":true' "$work/serve-$number.log"
+    read -r OTLP_GRPC OTLP_HTTP API < <(grep -m 1 '^{"ready":true' "$work/serve-$number.log" | python3 -c '
+import json, sys
+ready = json.load(sys.stdin)
+print(ready["otlp_grpc"], ready["otlp_http"], ready["api"])')
+    export OTLP_GRPC OTLP_HTTP API
+}
+
+# end PID: it must end by itself, in good order, once it is asked to.
+end() {
+    kill "$1"
+    wait "$1" || fail "process $1 ended with status $?"
+}
+
 # venv NAME PACKAGE...: a Python environment in the cache with these packages; gives its folder.
 venv() {
     local dir=$cache/venv-$1 marker
@@ -96,6 +144,26 @@ venv() {
         python3 -m venv "$dir" >&2
         timeout 600 "$dir/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 || fail "pip install $*"
         touch "$marker"
+    fi
+    echo "$dir"
+}
+
+# debian RELEASE PACKAGE: a package of another release of Debian, unpacked into the cache and installed nowhere; gives its
+# folder. It comes from where this machine's packages come from.
+debian() {
+    local dir=$cache/debian-$1-$2 lists=$work/apt codename mirror options
+    if [ ! -e "$dir/unpacked" ]; then
+        codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+        # shellcheck disable=SC2016 # It is apt-get that fills it in.
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $codename" | head -n 1)
+        [ -n "$mirror" ] || fail "this machine's packages come from no mirror of Debian"
+        mkdir -p "$lists/lists/partial" "$lists/archives/partial" "$dir"
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$lists/sources.list"
+        options=(-qq -o "Dir::Etc::sourcelist=$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
+            -o "Dir::State::lists=$lists/lists" -o "Dir::Cache=$lists" -o APT::Sandbox::User=root)
+        (cd "$lists" && apt-get "${options[@]}" update && apt-get "${options[@]}" download "$2") >&2 || fail "apt-get download $2"
+        dpkg-deb -x "$lists/$2"_*.deb "$dir"
+        touch "$dir/unpacked"
     fi
     echo "$dir"
 }

@@ -76,7 +76,8 @@ const JSON_LOGS: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"s
     "observedTimeUnixNano":"1790000000000000002","severityNumber":10,"severityText":"Information",
     "traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","body":{"stringValue":"Example log record"},
     "attributes":[{"key":"int.attribute","value":{"intValue":"10"}},{"key":"map.attribute","value":{"kvlistValue":{"values":
-    [{"key":"some.map.key","value":{"stringValue":"some value"}}]}}}]}]}]}]}"#;
+    [{"key":"some.map.key","value":{"stringValue":"some value"}}]}}},{"key":"none","value":{"arrayValue":{}}},
+    {"key":"endless","value":{"doubleValue":"Infinity"}},{"key":"nothing","value":null},{"key":"empty","value":{}}]}]}]}]}"#;
 const JSON_METRICS: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},
     "scopeMetrics":[{"scope":{"name":"my.library"},"metrics":[
     {"name":"my.counter","unit":"1","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{"asDouble":5,
@@ -131,6 +132,9 @@ async fn metrics_and_logs_are_taken_in_every_encoding_and_found() {
         assert_eq!(log["trace_id"], "5b8efff798038103d269b633813fc60c");
         assert_eq!(log["attributes"]["int.attribute"], 10);
         assert_eq!(log["attributes"]["map.attribute"]["some.map.key"], "some value");
+        assert_eq!(log["attributes"]["none"], serde_json::json!([]));
+        assert_eq!(log["attributes"]["endless"], "inf");
+        assert_eq!(log["attributes"]["empty"], serde_json::Value::Null);
         let names = get(&server.api("/api/v1/metrics/names")).await;
         assert_eq!(names["metrics"].as_array().unwrap().len(), 5);
         for (name, field, value) in [

@@ -49,6 +49,9 @@ pub(super) struct Arguments {
     /// Removes the oldest when segments take more, such as 50GB [default: nothing]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     keep_bytes: Option<u64>,
+    /// How often segments are looked after, for tests
+    #[arg(long, value_name = "DURATION", hide = true)]
+    maintain_every: Option<String>,
 }
 
 /// Bytes, with a unit.
@@ -92,6 +95,11 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
     let keep_for = keep_for.map_err(|what| Error::input(format!("--keep-for: {what}")))?;
     settings.store.keep_for = keep_for.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
     settings.store.keep_bytes = arguments.keep_bytes;
+    if let Some(every) = &arguments.maintain_every {
+        let every =
+            parse_duration(every).map_err(|what| Error::input(format!("--maintain-every: {what}")))?;
+        settings.store.maintain_every = Duration::from_nanos(every.unsigned_abs());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is told, so that whoever reads it may end the process at once.

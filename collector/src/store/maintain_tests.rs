@@ -22,6 +22,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message as _;
 use tempfile::tempdir;
 
+use super::recent::Recent;
 use super::{Deleted, Options, Store};
 use crate::ingest::{Ingest as _, Signal};
 use crate::query::exec::{Limits, Queries};
@@ -232,6 +233,38 @@ fn small_segments_become_one_and_nothing_in_them_changes() {
     // What was there before is known again.
     send(&store, "even", 0..50);
     assert_eq!(all(&store), before);
+}
+
+#[test]
+fn many_spans_leave_room_to_remember_the_requests_of_logs_and_metrics() {
+    let dir = tempdir().unwrap();
+    let store = many_segments(dir.path());
+    store.shared.compact().unwrap();
+    let contents = store.shared.state.lock();
+    // All spans and a few more.
+    let mut recent = Recent::new(320);
+    super::open::remember(&contents.segments, &mut recent).unwrap();
+    for segment in contents.segments.iter().flatten() {
+        super::segment::identities(segment, None, |identity| {
+            assert!(!recent.insert(identity, 0), "what is in {:?} is not known again", segment.path);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn an_index_without_its_segment_is_removed() {
+    let dir = tempdir().unwrap();
+    let store = many_segments(dir.path());
+    let before = all(&store);
+    drop(store);
+    // A crash came after the first of two files was removed, or written.
+    let index = dir.path().join("logs/0000000001-0000000004.idx");
+    std::fs::write(&index, "x").unwrap();
+    let store = open(dir.path(), |_| {});
+    assert!(!index.exists());
+    assert_eq!(all(&store), before);
+    assert_eq!(std::fs::read_dir(dir.path().join("logs")).unwrap().count(), 12);
 }
 
 #[test]

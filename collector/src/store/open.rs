@@ -11,7 +11,7 @@ use super::disk::{self, DataDir};
 use super::pending;
 use super::recent::{REMEMBERED, Recent};
 use super::segment::{self, Segment};
-use super::state::Contents;
+use super::state::{Contents, Tables};
 use super::wal;
 use crate::Error;
 use crate::query::Table;
@@ -139,6 +139,9 @@ impl Figures {
     }
 }
 
+/// Log records, and data points, whose requests are remembered at a start, at most: to read more takes its time.
+const REMEMBERED_ROWS: usize = 500_000;
+
 /// What was found.
 pub(super) struct Found {
     pub(super) dir: DataDir,
@@ -176,26 +179,32 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Found, Error> {
     for (table, folder) in Table::ALL.into_iter().zip(&folders) {
         contents.segments[table] =
             open_segments(table, folder, &mut reports).map_err(|error| told(&error))?;
-        remember(&contents.segments[table], &mut recent)?;
     }
+    remember(&contents.segments, &mut recent)?;
     contents.pending = pending::read(&pending_dir(&dir), &mut reports).map_err(|error| told(&error))?;
     let log =
         replay(&log_dir(&dir), &mut contents, &mut recent, &mut reports).map_err(|error| told(&error))?;
     Ok(Found { dir, contents, recent, log, reports })
 }
 
-/// Reads which rows came last, as far as there is room to remember them.
-fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error> {
-    for segment in segments.iter().rev() {
-        let generation = segment.name.generations.1;
-        if usize::try_from(segment.rows).unwrap_or(usize::MAX) >= recent.room() {
-            recent.forget_until(generation);
-            break;
+/// Reads which rows came last, as far as there is room to remember them. Requests of log records and data points come
+/// first: they are few, and spans would leave no room for them.
+pub(super) fn remember(segments: &Tables<Vec<Arc<Segment>>>, recent: &mut Recent) -> Result<(), Error> {
+    for table in [Table::Logs, Table::Metrics, Table::Spans] {
+        let mut room = if table == Table::Spans { usize::MAX } else { REMEMBERED_ROWS };
+        for segment in segments[table].iter().rev() {
+            let (rows, generation) =
+                (usize::try_from(segment.rows).unwrap_or(usize::MAX), segment.name.generations.1);
+            if rows > room || rows >= recent.room() {
+                recent.forget_until(generation);
+                break;
+            }
+            room -= rows;
+            let read = segment::identities(segment, None, |identity| {
+                recent.insert(identity, generation);
+            });
+            read.map_err(|error| Error::failed(error.to_string()))?;
         }
-        let read = segment::identities(segment, None, |identity| {
-            recent.insert(identity, generation);
-        });
-        read.map_err(|error| Error::failed(error.to_string()))?;
     }
     Ok(())
 }
@@ -203,10 +212,20 @@ fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error>
 /// The segments by generation; those that a larger or a newer one replaced are removed.
 fn open_segments(table: Table, dir: &Path, reports: &mut Vec<String>) -> io::Result<Vec<Arc<Segment>>> {
     let mut found: BTreeMap<(u64, Reverse<u64>, Reverse<u64>), PathBuf> = BTreeMap::new();
+    let mut indexes = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|error| disk::named(dir, &error))? {
         let path = entry?.path();
         if let Some(segment::Name { generations: (first, last), revision }) = segment::Name::of(&path) {
             found.insert((first, Reverse(last), Reverse(revision)), path);
+        } else if path.extension().is_some_and(|extension| extension == "idx") {
+            indexes.push(path);
+        }
+    }
+    // A crash may have come between the two files, when they were written or removed.
+    for index in indexes {
+        let segment = index.with_extension("parquet");
+        if segment::Name::of(&segment).is_some() && !segment.exists() {
+            disk::remove(&index)?;
         }
     }
     let mut segments: Vec<Arc<Segment>> = Vec::new();

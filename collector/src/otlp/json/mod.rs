@@ -1,12 +1,12 @@
 //! OTLP/JSON as protobuf.
 
-use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
-use serde::de::DeserializeOwned;
+mod encode;
+mod schema;
 
+use bytes::Bytes;
+use serde::de::DeserializeSeed as _;
+
+use self::encode::Fields;
 use crate::ingest::Signal;
 
 /// How deep objects and arrays may be nested. A value of an attribute that is nested as deep as protobuf allows is not
@@ -22,17 +22,16 @@ const MAX_OBJECTS: usize = 250_000;
 /// What is wrong with it, and where.
 pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
     check_bounds(body)?;
-    match signal {
-        Signal::Traces => of::<ExportTraceServiceRequest>(body, "ExportTraceServiceRequest"),
-        Signal::Metrics => of::<ExportMetricsServiceRequest>(body, "ExportMetricsServiceRequest"),
-        Signal::Logs => of::<ExportLogsServiceRequest>(body, "ExportLogsServiceRequest"),
-    }
-}
-
-fn of<M: DeserializeOwned + Message>(body: &[u8], name: &str) -> Result<Bytes, String> {
-    let request: M = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is no {name} in OTLP/JSON: {error}"))?;
-    Ok(request.encode_to_vec().into())
+    let of = match signal {
+        Signal::Traces => &schema::TRACES,
+        Signal::Metrics => &schema::METRICS,
+        Signal::Logs => &schema::LOGS,
+    };
+    let mut out = Vec::with_capacity(body.len() / 2);
+    let mut from = serde_json::Deserializer::from_slice(body);
+    let read = Fields { of, out: &mut out }.deserialize(&mut from).and_then(|()| from.end());
+    read.map_err(|error| format!("the body is no {} in OTLP/JSON: {error}", of.name))?;
+    Ok(out.into())
 }
 
 /// Before anything recurses.
@@ -61,3 +60,6 @@ fn check_bounds(body: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
