@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use super::batch;
 use super::disk::{self, DataDir};
 use super::pending;
@@ -191,19 +193,26 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Found, Error> {
 /// first: they are few, and spans would leave no room for them.
 pub(super) fn remember(segments: &Tables<Vec<Arc<Segment>>>, recent: &mut Recent) -> Result<(), Error> {
     for table in [Table::Logs, Table::Metrics, Table::Spans] {
-        let mut room = if table == Table::Spans { usize::MAX } else { REMEMBERED_ROWS };
+        let mut room = if table == Table::Spans { recent.room() } else { REMEMBERED_ROWS };
         for segment in segments[table].iter().rev() {
-            let (rows, generation) =
-                (usize::try_from(segment.rows).unwrap_or(usize::MAX), segment.name.generations.1);
-            if rows > room || rows >= recent.room() {
+            let rows = usize::try_from(segment.rows).unwrap_or(usize::MAX);
+            let mut found: HashSet<u64> = HashSet::new();
+            if rows < room {
+                let read = segment::identities(segment, None, |identity| {
+                    found.insert(identity);
+                });
+                read.map_err(|error| Error::failed(error.to_string()))?;
+            }
+            let generation = segment.name.generations.1;
+            // What is there is older than what is remembered already, so nothing may be forgotten for it.
+            if rows >= room || found.len() >= recent.room() {
                 recent.forget_until(generation);
                 break;
             }
             room -= rows;
-            let read = segment::identities(segment, None, |identity| {
+            for identity in found {
                 recent.insert(identity, generation);
-            });
-            read.map_err(|error| Error::failed(error.to_string()))?;
+            }
         }
     }
     Ok(())
