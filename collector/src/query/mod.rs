@@ -2,7 +2,7 @@
 
 pub mod engine;
 pub mod exec;
-mod metrics;
+pub(crate) mod metrics;
 pub mod request;
 pub mod rollup;
 pub mod signals;

@@ -5,13 +5,15 @@ mod coded;
 mod figures;
 mod filter;
 mod logs;
-mod metrics;
+pub(crate) mod metrics;
 mod parallel;
 mod render;
 mod rollup;
 mod spans;
 mod stats;
 
+#[cfg(test)]
+mod before_tests;
 #[cfg(test)]
 mod signal_tests;
 #[cfg(test)]

@@ -259,6 +259,7 @@ fn read_batches(
 
 /// Calls with what tells each span, or each request of other records, from others.
 pub(in crate::store) fn identities(segment: &Segment, mut f: impl FnMut(u64)) -> Result<(), QueryError> {
+    segment.merged().into_iter().for_each(&mut f);
     guarded(&segment.path, || read_identities(segment, &mut f))?
 }
 
