@@ -146,7 +146,7 @@ async fn every_path_that_is_described_answers_as_it_is_described() {
             assert!(wrong.is_empty(), "{method} {path}: {wrong:#?}\n{answer:#}");
         }
     }
-    assert!(asked.len() >= 23, "{asked:?}");
+    assert!(asked.len() >= 24, "{asked:?}");
     // What is refused is described too.
     let refused = client.get(server.api("/api/v1/count?q={")).send().await.unwrap();
     assert_eq!(refused.status(), 400);

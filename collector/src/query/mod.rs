@@ -6,6 +6,7 @@ pub(crate) mod metrics;
 pub mod request;
 pub mod rollup;
 pub mod signals;
+pub mod system;
 pub mod traceql;
 
 pub use engine::{
