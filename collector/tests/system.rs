@@ -27,8 +27,10 @@ enum Counts {
     State,
     SinceStart,
     Deltas,
+    /// A state that its process tells since a start of its own, in seconds.
+    UpAndDown(u64),
 }
-use Counts::{Deltas, SinceStart, State};
+use Counts::{Deltas, SinceStart, State, UpAndDown};
 
 /// A metric, and its points: an attribute, seconds, a value.
 type Told<'a> = (&'a str, Counts, &'a [(&'a str, &'a str, u64, f64)]);
@@ -40,8 +42,9 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 
 fn request(service: &str, instance: &str, all: &[Told<'_>]) -> Vec<u8> {
     let metrics = all.iter().map(|(name, counts, points)| {
+        let start = if let UpAndDown(start) = counts { START + start * SECOND } else { START };
         let point = |(key, value, seconds, number): &(&str, &str, u64, f64)| NumberDataPoint {
-            start_time_unix_nano: START,
+            start_time_unix_nano: start,
             time_unix_nano: START + seconds * SECOND,
             attributes: if key.is_empty() { Vec::new() } else { vec![attribute(key, value)] },
             value: Some(number_data_point::Value::AsDouble(*number)),
@@ -49,11 +52,12 @@ fn request(service: &str, instance: &str, all: &[Told<'_>]) -> Vec<u8> {
         };
         let data_points = points.iter().map(point).collect();
         let sum = |aggregation_temporality, data_points| {
-            Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true })
+            let is_monotonic = !matches!(counts, UpAndDown(_));
+            Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic })
         };
         let data = match counts {
             State => Data::Gauge(Gauge { data_points }),
-            SinceStart => sum(2, data_points),
+            SinceStart | UpAndDown(_) => sum(2, data_points),
             Deltas => sum(1, data_points),
         };
         Metric { name: (*name).to_owned(), data: Some(data), ..Metric::default() }
@@ -108,11 +112,12 @@ async fn send_all(server: &Server) {
                     (attr::DISK_IO_DIRECTION, "write", 900, 0.25 * MEGABYTE),
                 ],
             ),
+            // Its process started again a moment ago.
+            (metric::DB_CONNECTIONS, UpAndDown(0), &[(attr::DB_CONNECTION_STATE, "idle", 850, 12.0)]),
             (
                 metric::DB_CONNECTIONS,
-                State,
+                UpAndDown(860),
                 &[
-                    (attr::DB_CONNECTION_STATE, "idle", 10, 12.0),
                     (attr::DB_CONNECTION_STATE, "idle", 900, 8.0),
                     (attr::DB_CONNECTION_STATE, "used", 900, 5.0),
                 ],
@@ -122,7 +127,7 @@ async fn send_all(server: &Server) {
             (metric::CACHE_HITS, SinceStart, &[(none, none, 10, 3.0), (none, none, 900, 1_234.0)]),
             (metric::CACHE_MISSES, Deltas, &[(none, none, 10, 400.0), (none, none, 900, 56.0)]),
             (metric::CACHE_SETS, SinceStart, &[(none, none, 900, 789.0)]),
-            (metric::CACHE_DELETES, SinceStart, &[(none, none, 900, 12.0)]),
+            (metric::CACHE_DELETES, SinceStart, &[(none, none, 100, 12.0)]),
             (metric::CACHE_ERRORS, SinceStart, &[(none, none, 900, 0.0)]),
         ],
     )

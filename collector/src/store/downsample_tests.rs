@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -19,8 +22,10 @@ use tempfile::tempdir;
 use super::Store;
 use super::maintain_tests::{BASE, SECOND, attribute, files, open, resource, settle};
 use crate::ingest::{Ingest as _, Signal};
+use crate::query::engine::Flow;
 use crate::query::exec::{Limits, Queries};
 use crate::query::signals::{MetricGroup, MetricRequest};
+use crate::query::{Columns, Control, Engine as _, Must, Order, Scan, Table, TimeRange};
 
 /// A minute: 6 points of each series.
 const STEP: u64 = 60 * SECOND;
@@ -65,18 +70,20 @@ fn exponential(time: u64, index: u64) -> ExponentialHistogramDataPoint {
     }
 }
 
-/// One request: what a process of a service sends every ten seconds. It restarts after 20 requests and does not say so.
+/// One request: what a process of a service sends every ten seconds. It restarts after 20 requests and does not say so,
+/// and ten seconds later it has counted more than before.
 fn request(service: &str, index: u64) -> Bytes {
-    let (time, since) = (BASE + index * 10 * SECOND, index % 20);
+    let (time, run, since) = (BASE + index * 10 * SECOND, index / 20, index % 20);
+    let calls = if since == 0 { 5 } else { run * 1_000 + since * since };
     let int = |value: u64| Value::AsInt(value as i64);
     let sum = |point, temporality, monotonic| {
         let (data_points, aggregation_temporality) = (vec![point], temporality);
         Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: monotonic })
     };
-    let gauge = number(time, 0, Value::AsDouble((index * 37 % 11) as f64 / 4.0));
+    let gauge = number(time, time - 10 * SECOND, Value::AsDouble((index * 37 % 11) as f64 / 4.0));
     let metric = |name: &str, data| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() };
     let metrics = vec![
-        metric("calls", sum(number(time, BASE, int(since * since + 5)), 2, true)),
+        metric("calls", sum(number(time, BASE, int(calls)), 2, true)),
         metric("tokens", sum(number(time, time - 10 * SECOND, int(1 << 40 | index)), 1, true)),
         metric("open", sum(number(time, BASE, int(index * 7 % 5)), 2, false)),
         metric("load", Data::Gauge(Gauge { data_points: vec![gauge] })),
@@ -180,7 +187,60 @@ fn old_metrics_become_fewer_points_that_give_the_same_answers_at_the_step_also_a
     // A request that no row is left of is a repetition all the same.
     send(&store, "one", 0..200);
     assert_eq!(all(&store), before);
-    assert_eq!(store.figures().metrics.repeated + store.figures().metrics.accepted, 6 * 200);
+    assert_eq!((store.figures().metrics.repeated, store.figures().metrics.accepted), (6 * 200, 0));
+}
+
+#[test]
+fn a_sum_of_deltas_counts_from_where_the_first_of_them_did_and_has_the_exemplars_of_the_last() {
+    let dir = tempdir().unwrap();
+    let store = sent(dir.path(), &[(0, 100)]);
+    store.shared.downsample().unwrap();
+    let scan = Scan {
+        table: Table::Metrics,
+        time: TimeRange::ALL,
+        must: vec![Must::Service("one".to_owned()), Must::Name("tokens".to_owned())],
+        columns: Columns::All,
+        order: Order::OldestFirst,
+    };
+    let mut seen: Vec<(i64, i64, i64, String)> = Vec::new();
+    for part in store.parts(&scan).unwrap() {
+        let mut visit = |batch: &RecordBatch| {
+            let text = |name: &str, row| {
+                let column = cast(batch.column_by_name(name).unwrap());
+                column.as_string::<i32>().value(row).to_owned()
+            };
+            for row in 0..batch.num_rows() {
+                let int = |name: &str| {
+                    let column = batch.column_by_name(name).unwrap();
+                    match column.as_primitive_opt::<TimestampNanosecondType>() {
+                        Some(times) => times.value(row),
+                        None => column.as_primitive::<Int64Type>().value(row),
+                    }
+                };
+                if text("name", row) == "tokens" && text("service", row) == "one" {
+                    seen.push((int("start_time"), int("time"), int("int_value"), text("exemplars", row)));
+                }
+            }
+            Ok(Flow::Continue)
+        };
+        part.read(&Control::new(None, usize::MAX), &mut visit).unwrap();
+    }
+    // Of a step each, one behind the other without a gap.
+    assert_eq!(seen.len(), 17);
+    assert_eq!((seen[0].0, seen[16].1), ((BASE - 10 * SECOND) as i64, (BASE + 990 * SECOND) as i64));
+    assert!(seen.windows(2).all(|pair| pair[0].1 == pair[1].0), "{seen:?}");
+    assert_eq!(seen.iter().map(|row| row.2).sum::<i64>(), (0..100).map(|index| 1 << 40 | index).sum::<i64>());
+    for row in &seen {
+        assert!(row.3.contains(&format!("\"time\":{}", row.1)), "{row:?}");
+    }
+}
+
+/// A column of texts, with a dictionary or without.
+fn cast(column: &ArrayRef) -> ArrayRef {
+    let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { return Arc::clone(column) };
+    let values = dictionary.values().as_string::<i32>();
+    let texts = dictionary.keys().iter().map(|key| key.map(|key| values.value(key as usize)));
+    Arc::new(texts.collect::<StringArray>())
 }
 
 #[test]

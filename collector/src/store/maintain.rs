@@ -79,7 +79,9 @@ impl Shared {
             }
             drop(contents);
             let held = lock(&self.maintaining);
-            let done = self.expire().and_then(|()| self.downsample()).and_then(|()| self.compact());
+            // What stands in the way of one need not stand in the way of the others.
+            let done: io::Result<()> =
+                [self.expire(), self.downsample(), self.compact()].into_iter().collect();
             drop(held);
             // What could not be done is tried again; questions and what comes in do not need it.
             self.state.lock().maintenance = done.err().map(|error| error.to_string());

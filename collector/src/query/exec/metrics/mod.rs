@@ -14,6 +14,7 @@ use arrow_array::types::TimestampNanosecondType;
 use hashbrown::HashMap;
 
 use self::figures::Figures;
+pub(super) use self::read::PointColumns;
 use self::read::{Collected, Reader};
 pub(crate) use self::read::{point_columns, points};
 use super::render::Rows;
@@ -88,7 +89,7 @@ pub(super) fn answer(
     let mut collected = Collected::default();
     all.into_iter().for_each(|part| collected.merge(part));
     control.check()?;
-    let (earlier, read) = before::points(queries, &scan, &request.name, &collected.points, control)?;
+    let (earlier, read) = before::points(queries, &scan, &request.name, &collected, control)?;
     scanned += read;
     collected.points.extend(earlier);
     let groups = grouped(collected.points, plan.time, request.step);

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 use hashbrown::HashMap;
 use serde::Deserialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::super::render::Rows;
 use super::super::{Plan, bind, stats};
-use crate::query::engine::{Control, QueryError, SpanColumn};
+use crate::query::engine::{Control, Must, QueryError, SpanColumn};
 use crate::query::metrics::{
     Buckets, Counting, Distribution, Exponential, Kind, Point, Reading, Shape, Temporality,
 };
 use crate::query::traceql::Field;
-use crate::value::Value;
+use crate::value::{Value, parse_map};
 
 /// Columns besides attributes that a point is read from.
 const COLUMNS: [&str; 15] = [
@@ -39,6 +40,9 @@ const COLUMNS: [&str; 15] = [
 
 /// Bytes of a point while an answer is made, without its buckets.
 const POINT_BYTES: usize = 160;
+/// Bytes of what all points of a series have, and of one attribute of it.
+const SERIES_BYTES: usize = 64;
+const MUST_BYTES: usize = 120;
 
 /// Reads the newest point of each of some series.
 pub(super) struct Newest<'a> {
@@ -79,6 +83,8 @@ pub(super) struct Collected {
     pub(super) points: Vec<Point>,
     /// What is grouped by (a JSON array) and the unit, by the number that points have.
     pub(super) groups: Vec<(String, String)>,
+    /// What all points have of a cumulative series that began before the time range.
+    pub(super) begun: HashMap<u64, Vec<Must>>,
     places: HashMap<(String, String), usize>,
 }
 
@@ -96,6 +102,7 @@ impl Collected {
         let places: Vec<usize> = other.groups.into_iter().map(|key| self.group(key)).collect();
         self.points
             .extend(other.points.into_iter().map(|point| Point { group: places[point.group], ..point }));
+        self.begun.extend(other.begun);
     }
 }
 
@@ -128,6 +135,14 @@ impl Reader<'_> {
             key.push(']');
             self.control.take_memory(POINT_BYTES + 24 * buckets(&point.reading))?;
             let group = collected.group((key, rows.text("unit", row).to_owned()));
+            if point.counting() == Counting::Cumulative
+                && point.start.unwrap_or(i64::MIN) < self.plan.time.from
+                && !collected.begun.contains_key(&point.series)
+            {
+                let musts = musts(batch, &rows, row);
+                self.control.take_memory(SERIES_BYTES + MUST_BYTES * musts.len())?;
+                collected.begun.insert(point.series, musts);
+            }
             collected.points.push(Point { group, ..point });
         }
         Ok(())
@@ -148,6 +163,29 @@ pub(crate) fn points(batch: &RecordBatch) -> Result<Vec<Option<Point>>, QueryErr
 pub(crate) fn point_columns() -> Vec<SpanColumn> {
     let fixed = COLUMNS.iter().map(|column| SpanColumn::Fixed(column));
     fixed.chain([SpanColumn::Attributes]).collect()
+}
+
+/// What the attributes of a point are, as far as they can be looked for.
+fn musts(batch: &RecordBatch, rows: &Rows<'_>, row: usize) -> Vec<Must> {
+    let mut values: Vec<(String, Value)> = Vec::new();
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let Some(key) = field.name().strip_prefix("a:").filter(|_| column.is_valid(row)) else { continue };
+        let value = match column.data_type() {
+            DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)),
+            DataType::Float64 => Value::Double(column.as_primitive::<Float64Type>().value(row)),
+            DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
+            _ => Value::String(rows.text(field.name(), row).to_owned()),
+        };
+        values.push((key.to_owned(), value));
+    }
+    values.extend(parse_map(rows.text("attributes", row)).unwrap_or_default());
+    let can_be_found = |value: &Value| match value {
+        Value::Double(value) => !value.is_nan(),
+        Value::String(_) | Value::Int(_) | Value::Bool(_) => true,
+        _ => false,
+    };
+    let found = values.into_iter().filter(|(_, value)| can_be_found(value));
+    found.map(|(key, value)| Must::Attribute(key, value)).collect()
 }
 
 fn temporality(rows: &Rows<'_>, row: usize) -> Temporality {
@@ -185,8 +223,8 @@ fn series(rows: &Rows<'_>, row: usize, start: Option<i64>) -> u64 {
     hash.digest()
 }
 
-/// The columns of a batch that make a reading.
-struct PointColumns<'a> {
+/// The columns of a batch that make a point.
+pub(in crate::query::exec) struct PointColumns<'a> {
     time: &'a ArrayRef,
     start_time: &'a ArrayRef,
     monotonic: &'a ArrayRef,
@@ -196,7 +234,7 @@ struct PointColumns<'a> {
 }
 
 impl<'a> PointColumns<'a> {
-    fn of(rows: &Rows<'a>) -> Result<Self, QueryError> {
+    pub(in crate::query::exec) fn of(rows: &Rows<'a>) -> Result<Self, QueryError> {
         Ok(Self {
             time: rows.column("time")?,
             start_time: rows.column("start_time")?,
@@ -208,7 +246,7 @@ impl<'a> PointColumns<'a> {
     }
 
     /// The point of a row, in the group 0.
-    fn point(&self, rows: &Rows<'_>, row: usize) -> Option<Point> {
+    pub(in crate::query::exec) fn point(&self, rows: &Rows<'_>, row: usize) -> Option<Point> {
         let reading = self.reading(rows, row)?;
         let (temporality, start) = (temporality(rows, row), self.start(row));
         Some(Point {
@@ -224,8 +262,10 @@ impl<'a> PointColumns<'a> {
     }
 
     fn series(&self, rows: &Rows<'_>, row: usize) -> u64 {
-        // Each delta has a start of its own: the end of the one before.
-        let start = self.start(row).filter(|_| temporality(rows, row) != Temporality::Delta);
+        // Each delta has a start of its own, the end of the one before; so have gauges of senders that prefer deltas.
+        let own =
+            temporality(rows, row) == Temporality::Delta || rows.text("type", row) == Kind::Gauge.name();
+        let start = self.start(row).filter(|_| !own);
         series(rows, row, start)
     }
 

@@ -3,9 +3,9 @@
 use arrow_array::RecordBatch;
 use hashbrown::HashMap;
 use serde_json::{Map, Value as Json};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::super::metrics::{point_columns, points};
+use super::super::metrics::{PointColumns, point_columns};
 use super::super::render::Rows;
 use super::super::{Plan, Queries, parallel};
 use crate::query::engine::{Columns, Control, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
@@ -34,6 +34,23 @@ pub(super) struct Newest {
 
 /// Series by what tells them apart.
 type Series = HashMap<u64, Newest>;
+
+/// What tells a series from others of its metric. Since when it counts does not: what a process told before it started
+/// again is over.
+fn series(resource: &str, scope: &str, attributes: &Map<String, Json>) -> u64 {
+    let mut hash = Xxh3::new();
+    for text in [resource, scope] {
+        hash.update(text.as_bytes());
+        hash.update(&[0xff]);
+    }
+    for (key, value) in attributes {
+        hash.update(key.as_bytes());
+        hash.update(&[0xff]);
+        hash.update(value.to_string().as_bytes());
+        hash.update(&[0xff]);
+    }
+    hash.digest()
+}
 
 /// Reads metrics by their names.
 struct Reader<'a> {
@@ -136,21 +153,25 @@ impl Reader<'_> {
         each: &mut dyn FnMut(&'n str, u64, Newest),
     ) -> Result<(), QueryError> {
         let rows = Rows::new(batch);
-        for (row, point) in points(batch)?.into_iter().enumerate() {
+        let columns = PointColumns::of(&rows)?;
+        for row in 0..batch.num_rows() {
             let Some(name) = names.iter().find(|name| **name == rows.text("name", row)) else { continue };
             let of_service = |service: &String| service == rows.text("service", row);
-            let wanted = self.request.service.as_ref().is_none_or(of_service);
-            let Some(point) = point.filter(|_| wanted) else { continue };
+            if !self.request.service.as_ref().is_none_or(of_service) {
+                continue;
+            }
+            let Some(point) = columns.point(&rows, row) else { continue };
             let Reading::Number(value) = point.reading else { continue };
             self.control.take_memory(SERIES_BYTES)?;
+            let (resource, attributes) = (rows.text("resource", row), rows.attributes(row));
             let newest = Newest {
                 time: point.time,
                 value,
-                attributes: rows.attributes(row),
-                resource: xxh3_64(rows.text("resource", row).as_bytes()),
+                resource: xxh3_64(resource.as_bytes()),
                 counting: point.counting(),
+                attributes,
             };
-            each(name, point.series, newest);
+            each(name, series(resource, rows.text("scope", row), &newest.attributes), newest);
             self.control.give_memory(SERIES_BYTES);
         }
         Ok(())
