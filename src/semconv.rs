@@ -152,6 +152,8 @@ pub mod attr {
     pub const TASK_TYPE: &str = "agentvitals.task.type";
     /// Name of an operation that is no GenAI operation.
     pub const OPERATION: &str = "agentvitals.operation.name";
+    /// True on a span that is not over: what was known of it when it was looked at. The span itself follows.
+    pub const SPAN_PENDING: &str = "agentvitals.span.pending";
     /// Retries that a logical operation needed, only if more than 0.
     pub const RETRY_COUNT: &str = "agentvitals.retry.count";
     /// Whether another model or provider than the first was used, only `true`.

@@ -43,9 +43,19 @@ pub(crate) struct Delay {
     pub(crate) nanos: i32,
 }
 
+/// Whether there is room for a message of so many bytes.
+type Admit = dyn Fn(usize) -> Result<(), Status> + Send;
+
 /// Messages as bytes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Raw;
+#[derive(Default)]
+pub(crate) struct Raw(Option<Box<Admit>>);
+
+impl Raw {
+    /// Takes messages for which there is room, once they are decompressed.
+    pub(crate) fn admitting(admit: impl Fn(usize) -> Result<(), Status> + Send + 'static) -> Self {
+        Self(Some(Box::new(admit)))
+    }
+}
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -54,11 +64,11 @@ impl Codec for Raw {
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self
+        Self(None)
     }
 
     fn decoder(&mut self) -> Self {
-        Self
+        Self(self.0.take())
     }
 }
 
@@ -78,6 +88,9 @@ impl Decoder for Raw {
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let length = from.remaining();
+        if let Some(admit) = &self.0 {
+            admit(length)?;
+        }
         Ok(Some(from.copy_to_bytes(length)))
     }
 }

@@ -205,6 +205,12 @@ fn samples(store: &Store) -> Vec<Sample> {
             "Data points that went since fewer give the same answers at the step.",
             figures.downsampled_points,
         ),
+        gauge("agentvitals_store_spans_pending", "Spans that are not over.", figures.pending),
+        counter(
+            "agentvitals_store_spans_pending_dropped_total",
+            "Spans that were not over and are forgotten, since there were too many.",
+            figures.pending_dropped,
+        ),
         gauge(
             "agentvitals_store_maintenance_failing",
             "1 if segments could not be removed, downsampled or put together the last time.",

@@ -94,3 +94,17 @@ fn what_is_wrong_is_told() {
         assert!(ended == code && error.contains(word), "{arguments:?}: {ended} {error}");
     }
 }
+
+#[test]
+fn a_store_can_be_loaded_without_a_server() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let arguments = ["--data-dir", data.to_str().unwrap(), "--spans", "20000", "--seed", "5", "--json"];
+    let (code, out, error) = load(&arguments);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["acknowledged"], 20_000);
+    let server = Server::start(&data);
+    assert_eq!(count(server.ready["api"].as_str().unwrap(), "{}"), 20_000);
+    let (code, _, error) = load(&arguments);
+    assert!(code == 1 && error.contains(data.to_str().unwrap()), "{code}: {error}");
+}

@@ -15,10 +15,10 @@ pub(super) fn from_parameters<Q: DeserializeOwned>(parameters: Vec<(String, Stri
                 Ok(limit) => limit.into(),
                 Err(_) => return Err(ApiError::invalid(format!("limit: {text:?} is no number"))),
             },
-            "oldest_first" => match text.parse::<bool>() {
+            "oldest_first" | "pending" => match text.parse::<bool>() {
                 Ok(value) => value.into(),
                 Err(_) => {
-                    return Err(ApiError::invalid(format!("oldest_first: {text:?} is not true or false")));
+                    return Err(ApiError::invalid(format!("{name}: {text:?} is not true or false")));
                 }
             },
             "by" => {

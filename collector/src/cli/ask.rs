@@ -26,6 +26,9 @@ pub(super) struct SpansArguments {
     /// newest, oldest or slowest first
     #[arg(long, default_value = "newest")]
     order: String,
+    /// Those that are not over, as they were last heard of
+    #[arg(long)]
+    pending: bool,
     #[command(flatten)]
     range: Range,
     #[command(flatten)]
@@ -104,6 +107,7 @@ pub(super) fn spans(arguments: &SpansArguments, terminal: &mut Terminal<'_>) -> 
         end,
         limit: Some(arguments.limit),
         order,
+        pending: arguments.pending,
         ..SpansRequest::default()
     };
     let answer: SpansAnswer = post(&arguments.common, "spans", &request, &request.q)?;

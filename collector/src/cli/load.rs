@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Where OTLP goes
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317")]
     endpoint: String,
+    /// Not over a network, but into the store of this directory, which no server may have open
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "protocol", "compression", "token_file"])]
+    data_dir: Option<PathBuf>,
     /// How requests are sent
     #[arg(long, value_enum, default_value_t)]
     protocol: Protocol,
@@ -75,6 +78,7 @@ fn options(arguments: Arguments) -> Result<Options, Error> {
     let mut options = Options::new(arguments.endpoint);
     options.spans = arguments.spans.or_else(|| options.spans.filter(|_| duration.is_none()));
     options.duration = duration;
+    options.data_dir = arguments.data_dir;
     options.protocol = arguments.protocol;
     options.compression = arguments.compression;
     options.rate = arguments.rate;

@@ -65,6 +65,8 @@ pub enum Compression {
 pub struct Options {
     /// Where OTLP goes, such as `http://127.0.0.1:4317`.
     pub endpoint: String,
+    /// The directory of a store that takes the requests in place of the endpoint: what it takes without a network.
+    pub data_dir: Option<PathBuf>,
     /// How requests are sent.
     pub protocol: Protocol,
     /// How they are compressed.
@@ -95,6 +97,7 @@ impl Options {
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
+            data_dir: None,
             protocol: Protocol::Grpc,
             compression: Compression::None,
             token: Token::none(),
@@ -137,10 +140,7 @@ pub async fn run(
     mut progress: impl FnMut(&Report),
 ) -> Result<Report, Error> {
     check(&options)?;
-    let mut senders = Vec::new();
-    for _ in 0..options.connections {
-        senders.push(Sender::connect(&options).await?);
-    }
+    let senders = Sender::all(&options).await?;
     let shared = Arc::new(Shared::new(options)?);
     let mut workers = tokio::task::JoinSet::new();
     for sender in senders {
@@ -177,7 +177,7 @@ pub async fn run(
 
 fn check(options: &Options) -> Result<(), Error> {
     let wrong = |what: String| Err(Error::input(what));
-    if !options.endpoint.contains("://") {
+    if options.data_dir.is_none() && !options.endpoint.contains("://") {
         let endpoint = &options.endpoint;
         return wrong(format!("--endpoint {endpoint:?} is no URL, expected one like http://127.0.0.1:4317"));
     }

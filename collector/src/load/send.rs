@@ -1,5 +1,6 @@
 //! One request to an OTLP endpoint, and what became of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use tonic::{Code, Status};
 use super::{Compression, Options, Protocol};
 use crate::Error;
 use crate::codec::{RETRY_INFO, Raw, RetryInfo, RpcStatus};
+use crate::ingest::{Ingest as _, Refusal, Signal};
+use crate::store::{self, Store};
 
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -35,12 +38,36 @@ pub(super) enum Outcome {
 /// A connection.
 #[derive(Clone)]
 pub(super) enum Sender {
-    Grpc { client: tonic::client::Grpc<Channel>, token: Option<MetadataValue<Ascii>> },
-    Http { client: reqwest::Client, url: String, token: Option<String>, compression: Compression },
+    Grpc {
+        client: tonic::client::Grpc<Channel>,
+        token: Option<MetadataValue<Ascii>>,
+    },
+    Http {
+        client: reqwest::Client,
+        url: String,
+        token: Option<String>,
+        compression: Compression,
+    },
+    /// No connection at all.
+    Store(Arc<Store>),
 }
 
 impl Sender {
-    pub(super) async fn connect(options: &Options) -> Result<Self, Error> {
+    /// One for each connection.
+    pub(super) async fn all(options: &Options) -> Result<Vec<Self>, Error> {
+        if let Some(path) = options.data_dir.clone() {
+            let opened = tokio::task::spawn_blocking(move || Store::open(&path, store::Options::default()));
+            let store = opened.await.map_err(|error| Error::failed(error.to_string()))??;
+            return Ok(vec![Self::Store(Arc::new(store)); options.connections]);
+        }
+        let mut senders = Vec::new();
+        for _ in 0..options.connections {
+            senders.push(Self::connect(options).await?);
+        }
+        Ok(senders)
+    }
+
+    async fn connect(options: &Options) -> Result<Self, Error> {
         let endpoint = options.endpoint.trim_end_matches('/');
         let unreachable = |error: &dyn std::error::Error| {
             let mut why = error.to_string();
@@ -86,6 +113,12 @@ impl Sender {
             Self::Http { client, url, token, compression } => {
                 http(client, url, token.as_deref(), *compression, body).await
             }
+            Self::Store(store) => match store.ingest(Signal::Traces, body).await {
+                Ok(accepted) => Outcome::Taken { rejected: accepted.rejected },
+                Err(Refusal::Overloaded { retry_after }) => Outcome::Later("overloaded", retry_after),
+                Err(Refusal::DiskFull { retry_after, .. }) => Outcome::Later("full", retry_after),
+                Err(refusal) => Outcome::Refused(refusal.to_string()),
+            },
         }
     }
 }
@@ -108,7 +141,7 @@ async fn grpc(
     if let Some(token) = token {
         request.metadata_mut().insert("authorization", token);
     }
-    match client.unary(request, EXPORT, Raw).await {
+    match client.unary(request, EXPORT, Raw::default()).await {
         Ok(response) => taken(response.get_ref()),
         Err(status) => match (status.code(), delay(&status)) {
             (Code::Unavailable, Some(after)) => Outcome::Later("UNAVAILABLE", after),

@@ -13,6 +13,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Code, Request, Response, Status};
 
+use super::budget::{NO_ROOM, RETRY, metered};
 use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport};
 use crate::Error;
 use crate::codec::{Delay, Detail, RETRY_INFO, Raw, RetryInfo, RpcStatus};
@@ -90,12 +91,18 @@ async fn export(shared: Shared, signal: Signal, request: http::Request<Body>) ->
         refused(Reason::Unauthorized);
         return Status::unauthenticated(TOKEN_EXPECTED).into_http();
     }
-    // Before the body is read, so that what is read is bounded.
-    let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
-        refused(Reason::Overloaded);
-        return overloaded("too many requests are in flight", Duration::from_secs(1)).into_http();
+    let counters = shared.counters.clone();
+    let no_room = move || {
+        counters.refused(Transport::Grpc, signal, Reason::Overloaded);
+        overloaded(NO_ROOM, RETRY)
     };
-    let mut grpc = Grpc::new(Raw)
+    // Before the body is read, so that what is read is bounded.
+    let Some(held) = shared.budget.begin() else { return no_room().into_http() };
+    // What the request takes is taken until it is answered.
+    let _held = held.clone();
+    let request = request.map(|body| metered(body, held.clone(), no_room.clone()));
+    let decompressed = move |length| if held.grow(length) { Ok(()) } else { Err(no_room()) };
+    let mut grpc = Grpc::new(Raw::admitting(decompressed))
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(shared.max_request);
@@ -118,6 +125,7 @@ async fn export(shared: Shared, signal: Signal, request: http::Request<Body>) ->
 /// The reason of a status that the service does not give.
 fn transport_reason(status: &Status) -> Option<Reason> {
     match status.code() {
+        // What there is no room for has been counted.
         Code::OutOfRange | Code::ResourceExhausted => Some(Reason::TooLarge),
         Code::Unimplemented => Some(Reason::Unsupported),
         Code::Internal | Code::Unknown | Code::Cancelled => Some(Reason::Malformed),
@@ -182,7 +190,7 @@ fn status(refusal: &Refusal) -> Status {
 }
 
 /// UNAVAILABLE with the delay after which a sender should try again (`google.rpc.RetryInfo`).
-fn overloaded(message: &str, retry_after: Duration) -> Status {
+pub(super) fn overloaded(message: &str, retry_after: Duration) -> Status {
     let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX);
     let nanos = i32::try_from(retry_after.subsec_nanos()).unwrap_or(0);
     let delay = Delay { seconds, nanos };

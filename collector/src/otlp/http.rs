@@ -14,12 +14,16 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use prost::Message as _;
 
+use super::budget::{Held, RETRY};
 use super::grpc::{partial, reply};
 use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport, json};
 use crate::Error;
 use crate::codec::RpcStatus;
 use crate::ingest::{Accepted, Refusal, Signal};
 use crate::listen::Incoming;
+
+/// Bytes that are decompressed at once.
+const PIECE: u64 = 64 << 10;
 
 /// Serves until `ended`.
 pub(super) async fn serve(
@@ -86,13 +90,15 @@ async fn take(signal: Signal, State(shared): State<Shared>, request: Request<Bod
         return answer(Form::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     };
     // Before the body is read, so that what is read is bounded.
-    let Ok(_permit) = shared.permits.clone().try_acquire_owned() else {
+    let overloaded = || {
         count(Reason::Overloaded);
-        return refused(form, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
+        refused(form, &Refusal::Overloaded { retry_after: RETRY })
     };
-    let request = match body(signal, form, request, &shared).await {
+    let Some(held) = shared.budget.begin() else { return overloaded() };
+    let request = match body(signal, form, request, &shared, &held).await {
         Ok(request) => request,
-        Err((status, message)) => {
+        Err(Wrong::NoRoom) => return overloaded(),
+        Err(Wrong::Request(status, message)) => {
             count(Reason::of(status));
             return answer(form, status, &message);
         }
@@ -103,61 +109,79 @@ async fn take(signal: Signal, State(shared): State<Shared>, request: Request<Bod
     }
 }
 
+/// Why a body is not taken.
+enum Wrong {
+    /// Too much is in flight.
+    NoRoom,
+    /// The request is at fault.
+    Request(StatusCode, String),
+}
+
 /// The request as protobuf.
 async fn body(
     signal: Signal,
     form: Form,
     request: Request<Body>,
     shared: &Shared,
-) -> Result<Bytes, (StatusCode, String)> {
+    held: &Held,
+) -> Result<Bytes, Wrong> {
     let limit = shared.max_request;
     let encoding =
         request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    let read = tokio::time::timeout(REQUEST_TIMEOUT, read(request.into_body(), limit)).await;
+    let read = tokio::time::timeout(REQUEST_TIMEOUT, read(request.into_body(), limit, held)).await;
     let body = read.unwrap_or_else(|_| {
         let message = format!("the body took longer than {} s", REQUEST_TIMEOUT.as_secs());
-        Err((StatusCode::REQUEST_TIMEOUT, message))
+        Err(Wrong::Request(StatusCode::REQUEST_TIMEOUT, message))
     })?;
     // Closed it never is; without a permit nothing is converted.
     let converting = match form {
         Form::Protobuf => None,
         Form::Json => shared.converting.clone().acquire_owned().await.ok(),
     };
+    let held = held.clone();
     let work = move || {
         let _converting = converting;
         let body = match encoding.as_deref() {
             None | Some(b"" | b"identity") => body,
-            Some(b"gzip" | b"x-gzip") => inflate(flate2::read::MultiGzDecoder::new(body.as_ref()), limit)?,
-            Some(b"deflate") => inflate(flate2::read::ZlibDecoder::new(body.as_ref()), limit)?,
-            Some(b"zstd") => inflate(zstd(&body)?, limit)?,
+            Some(b"gzip" | b"x-gzip") => {
+                inflate(flate2::read::MultiGzDecoder::new(body.as_ref()), limit, &held)?
+            }
+            Some(b"deflate") => inflate(flate2::read::ZlibDecoder::new(body.as_ref()), limit, &held)?,
+            Some(b"zstd") => inflate(zstd(&body)?, limit, &held)?,
             Some(other) => {
                 let message = format!(
                     "content-encoding {:?} is not known; gzip, deflate, zstd and identity are",
                     String::from_utf8_lossy(other)
                 );
-                return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+                return Err(Wrong::Request(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
             }
         };
         match form {
             Form::Protobuf => Ok(body),
-            Form::Json => json::decode(signal, &body).map_err(|message| (StatusCode::BAD_REQUEST, message)),
+            Form::Json => json::decode(signal, &body)
+                .map_err(|message| Wrong::Request(StatusCode::BAD_REQUEST, message)),
         }
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| {
-        Err((StatusCode::INTERNAL_SERVER_ERROR, format!("the body cannot be read: {error}")))
+        let message = format!("the body cannot be read: {error}");
+        Err(Wrong::Request(StatusCode::INTERNAL_SERVER_ERROR, message))
     })
 }
 
 /// The body, if it is not too large. Of one that is some more is read and thrown away: a sender that is still writing
 /// would not see the answer.
-async fn read(body: Body, limit: usize) -> Result<Bytes, (StatusCode, String)> {
+async fn read(body: Body, limit: usize, held: &Held) -> Result<Bytes, Wrong> {
     let (mut stream, mut out, mut length) = (body.into_data_stream(), BytesMut::new(), 0_usize);
     while let Some(data) = stream.next().await {
-        let data =
-            data.map_err(|error| (StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))?;
+        let data = data.map_err(|error| {
+            Wrong::Request(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
+        })?;
         length = length.saturating_add(data.len());
         if length <= limit {
+            if !held.grow(length) {
+                return Err(Wrong::NoRoom);
+            }
             out.extend_from_slice(&data);
         } else if length > limit.saturating_mul(4) {
             break;
@@ -166,29 +190,35 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, (StatusCode, String)> {
     if length > limit {
         let message =
             format!("the body is larger than the {limit} bytes that are taken at most; send smaller batches");
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
+        return Err(Wrong::Request(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     Ok(out.freeze())
 }
 
-fn zstd(body: &Bytes) -> Result<impl Read + '_, (StatusCode, String)> {
+fn zstd(body: &Bytes) -> Result<impl Read + '_, Wrong> {
     zstd::stream::read::Decoder::new(body.as_ref()).map_err(|error| not_compressed(&error))
 }
 
 /// Decompresses, and stops where it would be too much.
-fn inflate(from: impl Read, limit: usize) -> Result<Bytes, (StatusCode, String)> {
-    let mut out = Vec::new();
-    from.take(limit as u64 + 1).read_to_end(&mut out).map_err(|error| not_compressed(&error))?;
+fn inflate(from: impl Read, limit: usize, held: &Held) -> Result<Bytes, Wrong> {
+    let (mut from, mut out) = (from.take(limit as u64 + 1), Vec::new());
+    // A piece at a time: room is taken for it before the next one.
+    while from.by_ref().take(PIECE).read_to_end(&mut out).map_err(|error| not_compressed(&error))? > 0 {
+        if !held.grow(out.len()) {
+            return Err(Wrong::NoRoom);
+        }
+    }
     if out.len() > limit {
         let message =
             format!("the body is larger than {limit} bytes when it is decompressed; send smaller batches");
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
+        return Err(Wrong::Request(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     Ok(out.into())
 }
 
-fn not_compressed(error: &std::io::Error) -> (StatusCode, String) {
-    (StatusCode::BAD_REQUEST, format!("the body is not compressed as its content-encoding says: {error}"))
+fn not_compressed(error: &std::io::Error) -> Wrong {
+    let message = format!("the body is not compressed as its content-encoding says: {error}");
+    Wrong::Request(StatusCode::BAD_REQUEST, message)
 }
 
 fn taken(signal: Signal, form: Form, accepted: Accepted) -> Response {

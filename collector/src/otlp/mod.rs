@@ -1,5 +1,6 @@
 //! OTLP over gRPC and HTTP: decompresses, bounds sizes, and hands requests to [`crate::ingest::Ingest`].
 
+mod budget;
 mod counters;
 mod grpc;
 mod http;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use self::budget::Budget;
 pub use self::counters::{Counted, Counters, Reason, Transport};
 use crate::Error;
 use crate::ingest::{Accepted, Ingest, Refusal, Signal};
@@ -52,8 +54,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Bytes of one request at most, after decompression.
     pub max_request: usize,
-    /// Requests that are worked on at the same time, on both addresses together; more are refused as overload.
-    pub max_requests: usize,
+    /// Bytes that requests in flight take at most, on both addresses together; more are refused as overload.
+    pub max_in_flight: usize,
     /// What requests must bear.
     pub token: Token,
     /// What both addresses show of themselves; without it they speak in the clear.
@@ -61,10 +63,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// The addresses, with the default bounds: 16 MiB a request, 16 requests at the same time, so that what is in
-    /// flight takes 256 MiB at most.
+    /// The addresses, with the default bounds: 16 MiB a request, 256 MiB all of those in flight.
     pub const fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
-        Self { grpc, http, max_request: 16 << 20, max_requests: 16, token: Token::none(), tls: None }
+        Self { grpc, http, max_request: 16 << 20, max_in_flight: 256 << 20, token: Token::none(), tls: None }
     }
 }
 
@@ -72,7 +73,7 @@ impl Config {
 #[derive(Clone)]
 struct Shared {
     ingest: Arc<dyn Ingest>,
-    permits: Arc<Semaphore>,
+    budget: Budget,
     /// One for each JSON body that is read at the same time: it takes many times its length.
     converting: Arc<Semaphore>,
     max_request: usize,
@@ -116,11 +117,10 @@ impl Receiver {
     pub async fn bind(config: Config, ingest: Arc<dyn Ingest>) -> Result<Self, Error> {
         let (grpc, grpc_address) = listen(config.grpc, "--otlp-grpc").await?;
         let (http, http_address) = listen(config.http, "--otlp-http").await?;
-        let permits = Arc::new(Semaphore::new(config.max_requests));
+        let budget = Budget::new(config.max_in_flight);
         let Config { max_request, token, tls, .. } = config;
         let converting = Arc::new(Semaphore::new(MAX_CONVERTING));
-        let shared =
-            Shared { ingest, permits, converting, max_request, token, counters: Counters::default() };
+        let shared = Shared { ingest, budget, converting, max_request, token, counters: Counters::default() };
         Ok(Self { grpc, http, addresses: (grpc_address, http_address), tls, shared })
     }
 

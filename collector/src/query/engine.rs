@@ -239,6 +239,14 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// When what is needed to tell cannot be read.
     fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError>;
+
+    /// What was last heard of spans that are not over, as far as the engine is told; they are in no other part.
+    ///
+    /// # Errors
+    /// When what is needed to tell cannot be read.
+    fn pending(&self, _scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Bounds of one question: it is asked between batches.

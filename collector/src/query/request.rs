@@ -34,6 +34,8 @@ pub struct SpansRequest {
     pub order: SortBy,
     /// The `next` of the page before.
     pub after: Option<String>,
+    /// Those that are not over, as they were last heard of, in place of those that are.
+    pub pending: bool,
 }
 
 /// Found spans.

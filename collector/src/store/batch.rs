@@ -105,26 +105,27 @@ impl Batch {
         }
     }
 
-    /// Puts into memory what did not come before; returns how many rows that were.
-    pub(super) fn keep(self, contents: &mut Contents, recent: &mut Recent) -> usize {
+    /// Puts into memory what did not come lately, of this generation of the log; returns how many rows that were.
+    pub(super) fn keep(self, contents: &mut Contents, recent: &mut Recent, generation: u64) -> usize {
         let before = self.rows();
         match self {
             Self::Spans(mut chunk) => {
-                chunk.rows.retain(|row| recent.insert(row.identity()));
+                contents.pending.take(&mut chunk);
+                chunk.rows.retain(|row| recent.insert(row.identity(), generation));
                 let kept = chunk.rows.len();
                 contents.push(chunk);
                 kept
             }
             // These have no ids of their own: what is known again is the request.
             Self::Logs(chunk) => {
-                let new = chunk.rows.first().is_some_and(|row| recent.insert(row.batch));
+                let new = chunk.rows.first().is_some_and(|row| recent.insert(row.batch, generation));
                 if new {
                     contents.push(chunk);
                 }
                 if new { before } else { 0 }
             }
             Self::Points(chunk) => {
-                let new = chunk.rows.first().is_some_and(|row| recent.insert(row.batch));
+                let new = chunk.rows.first().is_some_and(|row| recent.insert(row.batch, generation));
                 if new {
                     contents.push(chunk);
                 }

@@ -188,6 +188,14 @@ fn old_metrics_become_fewer_points_that_give_the_same_answers_at_the_step_also_a
     send(&store, "one", 0..200);
     assert_eq!(all(&store), before);
     assert_eq!((store.figures().metrics.repeated, store.figures().metrics.accepted), (6 * 200, 0));
+    drop(store);
+    // So it is when the program remembers nothing, but for what the log has of what came again.
+    let store = open(dir.path(), |options| options.remembered = 10);
+    settle(&store);
+    send(&store, "one", 0..200);
+    send(&store, "two", 0..200);
+    assert_eq!(all(&store), before);
+    assert_eq!((store.figures().metrics.repeated, store.figures().metrics.accepted), (12 * 200, 0));
 }
 
 #[test]

@@ -22,6 +22,11 @@ impl Engine for Store {
             Table::Metrics => self.shared.parts_of::<PointRow>(scan, &[]),
         })
     }
+
+    fn pending(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
+        let chunks: Vec<Arc<Chunk<Row>>> = self.shared.state.lock().pending.chunks().cloned().collect();
+        Ok(chunks.into_iter().filter_map(|chunk| chunk_part(chunk, scan)).collect())
+    }
 }
 
 impl Shared {
@@ -29,22 +34,7 @@ impl Shared {
     pub(super) fn parts_of<R: Stored>(&self, scan: &Scan, without: &[Arc<Segment>]) -> Vec<Box<dyn Part>> {
         let snapshot = self.state.lock().snapshot::<R>();
         let mut parts: Vec<Box<dyn Part>> = Vec::new();
-        for chunk in snapshot.chunks {
-            let mut rows = select(&chunk, scan.time, &scan.must);
-            if rows.is_empty() {
-                continue;
-            }
-            let time = |row: u32| chunk.rows[row as usize].time();
-            match scan.order {
-                Order::Any => {}
-                Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
-                Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
-            }
-            let times = rows.iter().map(|&row| time(row));
-            let times =
-                times.fold((i64::MAX, i64::MIN), |times, time| (times.0.min(time), times.1.max(time)));
-            parts.push(Box::new(ChunkPart { chunk, rows, times, scan: scan.clone() }));
-        }
+        parts.extend(snapshot.chunks.into_iter().filter_map(|chunk| chunk_part(chunk, scan)));
         let read = |segment: &&Arc<Segment>| !without.iter().any(|other| Arc::ptr_eq(segment, other));
         for segment in snapshot.segments.iter().filter(read) {
             if let Some(part) = segment.part(scan) {
@@ -53,6 +43,23 @@ impl Shared {
         }
         parts
     }
+}
+
+/// The part of a chunk that may hold rows of a scan.
+fn chunk_part<R: Stored>(chunk: Arc<Chunk<R>>, scan: &Scan) -> Option<Box<dyn Part>> {
+    let mut rows = select(&chunk, scan.time, &scan.must);
+    if rows.is_empty() {
+        return None;
+    }
+    let time = |row: u32| chunk.rows[row as usize].time();
+    match scan.order {
+        Order::Any => {}
+        Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
+        Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
+    }
+    let times = rows.iter().map(|&row| time(row));
+    let times = times.fold((i64::MAX, i64::MIN), |times, time| (times.0.min(time), times.1.max(time)));
+    Some(Box::new(ChunkPart { chunk, rows, times, scan: scan.clone() }))
 }
 
 /// Rows of a chunk in memory.

@@ -15,6 +15,7 @@ use super::batch::{self, Batch};
 use super::disk::{self, DataDir};
 use super::logs::LogRow;
 use super::open::{self, Figures, LogFigures, Options, TableFigures};
+use super::pending;
 use super::points::PointRow;
 use super::recent::Recent;
 use super::segment::{self, Segment};
@@ -37,6 +38,8 @@ const RETRY_SEGMENT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Pending {
     batch: Batch,
+    /// Segments were asked for its rows as far as this generation of the log, since earlier ones may be forgotten.
+    checked: u64,
     accepted: Accepted,
     reply: oneshot::Sender<Result<Accepted, Refusal>>,
 }
@@ -63,6 +66,8 @@ pub(super) struct Shared {
     pub(super) maintaining: Mutex<()>,
     /// What came lately is to be forgotten.
     pub(super) forget: AtomicBool,
+    /// What is in this generation of the log or in an earlier one may not be remembered.
+    forgotten: AtomicU64,
     rotating: AtomicBool,
     /// Bytes of requests that are decoded at the same time.
     decoding: Arc<Semaphore>,
@@ -82,7 +87,7 @@ impl Store {
     /// # Errors
     /// When it cannot be made or read, when another process has it, or when a newer version wrote it.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
-        let found = open::open(path)?;
+        let found = open::open(path, &options)?;
         let frozen = found.contents.frozen.clone();
         let state = State::default();
         *state.lock() = found.contents;
@@ -97,6 +102,7 @@ impl Store {
             maintained: super::maintain::Counters::default(),
             maintaining: Mutex::new(()),
             forget: AtomicBool::new(false),
+            forgotten: AtomicU64::new(found.recent.forgotten()),
             rotating: AtomicBool::new(false),
             decoding: Arc::new(Semaphore::new(cores)),
         });
@@ -155,6 +161,8 @@ impl Store {
             compacted: self.shared.maintained.compacted(),
             downsampled: self.shared.maintained.downsampled().0,
             downsampled_points: self.shared.maintained.downsampled().1,
+            pending: contents.pending.counts().0,
+            pending_dropped: contents.pending.counts().1,
             trouble: contents.trouble.clone(),
             maintenance: contents.maintenance.clone(),
         }
@@ -204,27 +212,22 @@ impl Store {
         let permit = Arc::clone(&self.shared.decoding).acquire_owned().await.map_err(|_| closed())?;
         let (kind, payload) = batch::record(signal, request);
         let request = payload.clone();
+        let shared = Arc::clone(&self.shared);
         let decoded = tokio::task::spawn_blocking(move || {
             let decoded = amount::check(signal, batch::request(kind, &request))
-                .and_then(|()| batch::decode(kind, request));
+                .and_then(|()| batch::decode(kind, request))
+                .map(|read| shared.new_of(read));
             drop(permit);
             decoded
         });
         let decoded =
             decoded.await.map_err(|error| Refusal::Unavailable(format!("decoding failed: {error}")))?;
-        let decoded = decoded.map_err(Refusal::Malformed)?;
-        let counters = &self.shared.counters[decoded.batch.table()];
-        counters.rejected.fetch_add(decoded.rejected, Ordering::Relaxed);
-        let accepted = Accepted {
-            accepted: decoded.batch.rows() as u64,
-            rejected: decoded.rejected,
-            reason: decoded.reason,
-        };
-        if accepted.accepted == 0 {
+        let (batch, checked, accepted) = decoded.map_err(Refusal::Malformed)?;
+        if batch.rows() == 0 {
             return Ok(accepted);
         }
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { batch: decoded.batch, accepted, reply };
+        let pending = Pending { batch, checked, accepted, reply };
         let committed = match &*lock(&self.shared.committer) {
             Some(committer) => committer.commit(kind, payload, pending),
             None => return Err(closed()),
@@ -310,22 +313,50 @@ impl Shared {
         }
     }
 
+    /// The rows of a request that no segment has, until which generation that is so, and what is acknowledged of it.
+    fn new_of(&self, read: batch::Read) -> (Batch, u64, Accepted) {
+        let batch::Read { mut batch, rejected, reason } = read;
+        let counters = &self.counters[batch.table()];
+        counters.rejected.fetch_add(rejected, Ordering::Relaxed);
+        let accepted = Accepted { accepted: batch.rows() as u64, rejected, reason };
+        let forgotten = self.forgotten.load(Ordering::Acquire);
+        self.drop_known(&mut batch, forgotten);
+        (batch, forgotten, accepted)
+    }
+
+    /// Takes out rows that are in segments and may not be remembered.
+    fn drop_known(&self, batch: &mut Batch, forgotten: u64) {
+        if forgotten == 0 {
+            return;
+        }
+        let segments = self.state.lock().segments[batch.table()].clone();
+        let known = batch.drop_known(&segments, forgotten) as u64;
+        self.counters[batch.table()].repeated.fetch_add(known, Ordering::Relaxed);
+    }
+
     fn durable(&self, committed: Vec<Committed<Pending>>, recent: &mut Recent) {
+        let generation = committed.first().map_or(0, |committed| committed.generation);
         if self.forget.swap(false, Ordering::Relaxed) {
-            *recent = Recent::default();
+            recent.clear(generation);
+            self.state.lock().remember(recent, generation);
         }
         let mut replies = Vec::with_capacity(committed.len());
         let (rows, bytes) = {
             let mut contents = self.state.lock();
-            for Committed { reply: Pending { batch, accepted, reply }, .. } in committed {
+            for Committed { reply: Pending { mut batch, checked, accepted, reply }, .. } in committed {
                 let (before, counters) = (batch.rows(), &self.counters[batch.table()]);
-                let kept = batch.keep(&mut contents, recent);
+                if checked < recent.forgotten() {
+                    // Something was forgotten since it was looked for.
+                    batch.drop_known(&contents.segments[batch.table()], recent.forgotten());
+                }
+                let kept = batch.keep(&mut contents, recent, generation);
                 counters.repeated.fetch_add((before - kept) as u64, Ordering::Relaxed);
                 counters.accepted.fetch_add(kept as u64, Ordering::Relaxed);
                 replies.push((reply, accepted));
             }
             contents.waiting()
         };
+        self.forgotten.store(recent.forgotten(), Ordering::Release);
         // Only now: who is told can find them.
         for (reply, accepted) in replies {
             reply.send(Ok(accepted)).ok();
@@ -370,6 +401,10 @@ impl Shared {
 
     /// Writes the segments that are not written yet, one for each table that has rows.
     fn try_segments(&self, frozen: &Frozen, written: &mut Vec<Segment>) -> io::Result<()> {
+        // First: a segment says that its generation of the log is not needed.
+        if let Some(pending) = &frozen.pending {
+            pending::write(&open::pending_dir(&self.dir), frozen.generation, pending)?;
+        }
         self.try_segment(frozen.generation, &frozen.spans, written)?;
         self.try_segment(frozen.generation, &frozen.logs, written)?;
         self.try_segment(frozen.generation, &frozen.points, written)

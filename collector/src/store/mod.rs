@@ -12,11 +12,17 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile_tests;
 mod ingest;
+mod known;
+#[cfg(test)]
+mod known_tests;
 mod logs;
 mod maintain;
 #[cfg(test)]
 mod maintain_tests;
 mod open;
+mod pending;
+#[cfg(test)]
+mod pending_tests;
 mod points;
 mod recent;
 mod segment;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::batch;
 use super::disk::{self, DataDir};
-use super::recent::Recent;
+use super::pending;
+use super::recent::{REMEMBERED, Recent};
 use super::segment::{self, Segment};
 use super::state::Contents;
 use super::wal;
@@ -38,6 +39,9 @@ pub struct Options {
     pub downsample_metrics_step: std::time::Duration,
     /// How often it is looked for what is to be removed, downsampled or put together.
     pub maintain_every: std::time::Duration,
+    /// How many of the spans that came last are remembered, so that those that come again are known at once; segments
+    /// are asked for earlier ones. Up to twice as many take about ten bytes each.
+    pub remembered: usize,
 }
 
 impl Default for Options {
@@ -52,6 +56,7 @@ impl Default for Options {
             downsample_metrics_after: None,
             downsample_metrics_step: std::time::Duration::from_secs(300),
             maintain_every: std::time::Duration::from_secs(30),
+            remembered: REMEMBERED,
         }
     }
 }
@@ -80,6 +85,10 @@ pub struct Figures {
     pub downsampled: u64,
     /// Points that went from them.
     pub downsampled_points: u64,
+    /// Spans that are not over.
+    pub pending: u64,
+    /// Those that were forgotten, since there were too many.
+    pub pending_dropped: u64,
     /// Why nothing can be written now, if so.
     pub trouble: Option<String>,
     /// Why segments could not be removed, downsampled or put together the last time, if so.
@@ -159,22 +168,28 @@ pub(super) fn log_dir(dir: &DataDir) -> PathBuf {
     dir.path().join("wal")
 }
 
+/// Where it is written what is pending.
+pub(super) fn pending_dir(dir: &DataDir) -> PathBuf {
+    dir.path().join("pending")
+}
+
 /// Opens a data directory.
-pub(super) fn open(path: &Path) -> Result<Found, Error> {
+pub(super) fn open(path: &Path, options: &Options) -> Result<Found, Error> {
     let dir = DataDir::open(path)?;
     let told = |error: &io::Error| Error::failed(format!("the data directory {}: {error}", path.display()));
     let folders = Table::ALL.map(|table| segments_dir(&dir, table));
-    for folder in folders.iter().chain([&log_dir(&dir)]) {
+    for folder in folders.iter().chain([&log_dir(&dir), &pending_dir(&dir)]) {
         std::fs::create_dir_all(folder).map_err(|error| told(&disk::named(folder, &error)))?;
     }
     disk::sync_directory(dir.path()).map_err(|error| told(&error))?;
     let mut reports = Vec::new();
-    let (mut contents, mut recent) = (Contents::default(), Recent::default());
+    let (mut contents, mut recent) = (Contents::default(), Recent::new(options.remembered));
     for (table, folder) in Table::ALL.into_iter().zip(&folders) {
         contents.segments[table] =
             open_segments(table, folder, &mut reports).map_err(|error| told(&error))?;
         remember(&contents.segments[table], &mut recent)?;
     }
+    contents.pending = pending::read(&pending_dir(&dir), &mut reports).map_err(|error| told(&error))?;
     let log =
         replay(&log_dir(&dir), &mut contents, &mut recent, &mut reports).map_err(|error| told(&error))?;
     Ok(Found { dir, contents, recent, log, reports })
@@ -183,11 +198,14 @@ pub(super) fn open(path: &Path) -> Result<Found, Error> {
 /// Reads which rows came last, as far as there is room to remember them.
 fn remember(segments: &[Arc<Segment>], recent: &mut Recent) -> Result<(), Error> {
     for segment in segments.iter().rev() {
-        if usize::try_from(segment.rows).unwrap_or(usize::MAX) > recent.room() {
+        let generation = segment.name.generations.1;
+        let rows = usize::try_from(segment.rows).unwrap_or(usize::MAX);
+        if rows.saturating_add(segment.merged().len()) >= recent.room() {
+            recent.forget_until(generation);
             break;
         }
-        let read = segment::identities(segment, |identity| {
-            recent.insert(identity);
+        let read = segment::identities(segment, None, |identity| {
+            recent.insert(identity, generation);
         });
         read.map_err(|error| Error::failed(error.to_string()))?;
     }
@@ -244,8 +262,9 @@ fn replay(
                 return Ok(());
             }
             match batch::decode(record.kind, record.payload) {
-                Ok(read) => {
-                    read.batch.keep(contents, recent);
+                Ok(mut read) => {
+                    read.batch.drop_known(&contents.segments[read.batch.table()], recent.forgotten());
+                    read.batch.keep(contents, recent, old);
                 }
                 // What is no request is refused before it comes to the log; the others are read all the same.
                 Err(error) => {

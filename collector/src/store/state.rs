@@ -3,8 +3,11 @@
 use std::ops::{Index, IndexMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::known::Known;
 use super::logs::LogRow;
+use super::pending::Pending;
 use super::points::PointRow;
+use super::recent::Recent;
 use super::segment::Segment;
 use super::spans::chunk::{Chunk, Record, Row};
 use crate::query::Table;
@@ -90,6 +93,8 @@ pub(super) struct Frozen {
     pub(super) spans: Vec<Arc<Chunk<Row>>>,
     pub(super) logs: Vec<Arc<Chunk<LogRow>>>,
     pub(super) points: Vec<Arc<Chunk<PointRow>>>,
+    /// What was pending then, if that changed.
+    pub(super) pending: Option<Vec<Arc<Chunk<Row>>>>,
 }
 
 /// What a question about one table is put to.
@@ -104,6 +109,7 @@ pub(super) struct Contents {
     spans: Memory<Row>,
     logs: Memory<LogRow>,
     points: Memory<PointRow>,
+    pub(super) pending: Pending,
     pub(super) frozen: Vec<Arc<Frozen>>,
     pub(super) segments: Tables<Vec<Arc<Segment>>>,
     /// Why segments cannot be written, for as long as that is so.
@@ -150,17 +156,19 @@ impl Contents {
 
     /// Rows and bytes that wait for a segment, those of complete generations left out.
     pub(super) const fn waiting(&self) -> (usize, usize) {
-        let rows = self.spans.rows + self.logs.rows + self.points.rows;
-        (rows, self.spans.bytes + self.logs.bytes + self.points.bytes)
+        let (rows, bytes) = self.pending.since();
+        let rows = rows + self.spans.rows + self.logs.rows + self.points.rows;
+        (rows, bytes + self.spans.bytes + self.logs.bytes + self.points.bytes)
     }
 
     /// Sets aside everything in memory as one generation; nothing if there is nothing.
     pub(super) fn freeze(&mut self, generation: u64) -> Option<Arc<Frozen>> {
         let (spans, logs, points) = (self.spans.take(), self.logs.take(), self.points.take());
-        if spans.is_empty() && logs.is_empty() && points.is_empty() {
+        let pending = self.pending.freeze();
+        if spans.is_empty() && logs.is_empty() && points.is_empty() && pending.is_none() {
             return None;
         }
-        let frozen = Arc::new(Frozen { generation, spans, logs, points });
+        let frozen = Arc::new(Frozen { generation, spans, logs, points, pending });
         self.frozen.push(Arc::clone(&frozen));
         Some(frozen)
     }
@@ -185,6 +193,19 @@ impl Contents {
         segments.sort_by_key(|segment| segment.name.generations);
         old.iter().for_each(|segment| segment.doom());
         true
+    }
+
+    /// Remembers what is in memory.
+    pub(super) fn remember(&self, recent: &mut Recent, generation: u64) {
+        self.remember_rows::<Row>(recent, generation);
+        self.remember_rows::<LogRow>(recent, generation);
+        self.remember_rows::<PointRow>(recent, generation);
+    }
+
+    fn remember_rows<R: Stored + Known>(&self, recent: &mut Recent, generation: u64) {
+        for row in self.snapshot::<R>().chunks.iter().flat_map(|chunk| &chunk.rows) {
+            recent.insert(row.known_by(), generation);
+        }
     }
 
     /// Rows in memory.

@@ -20,7 +20,7 @@ use crate::query::engine::Flow;
 use crate::query::{Columns, Control, Engine as _, Must, Order, Scan, SpanColumn, Table, TimeRange};
 use crate::value::Value;
 
-fn attribute(key: &str, value: Any) -> KeyValue {
+pub(super) fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
@@ -29,7 +29,7 @@ fn text(value: &str) -> Any {
 }
 
 /// A span that can be told by its number.
-fn span(number: u64) -> Span {
+pub(super) fn span(number: u64) -> Span {
     Span {
         trace_id: (u128::from(number / 3) + 1).to_be_bytes().to_vec(),
         span_id: (number + 1).to_be_bytes().to_vec(),
@@ -47,7 +47,7 @@ fn span(number: u64) -> Span {
     }
 }
 
-fn request(spans: Vec<Span>) -> Bytes {
+pub(super) fn request(spans: Vec<Span>) -> Bytes {
     let resource =
         Resource { attributes: vec![attribute("service.name", text("bot"))], ..Resource::default() };
     let scope = InstrumentationScope { name: "tests".to_owned(), ..InstrumentationScope::default() };
@@ -57,14 +57,14 @@ fn request(spans: Vec<Span>) -> Bytes {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
 }
 
-fn send(store: &Store, request: Bytes) -> Result<Accepted, Refusal> {
+pub(super) fn send(store: &Store, request: Bytes) -> Result<Accepted, Refusal> {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()
         .block_on(store.ingest(Signal::Traces, request))
 }
 
-fn small() -> Options {
+pub(super) fn small() -> Options {
     Options { segment_rows: 5_000, keep_free: 0, ..Options::default() }
 }
 
@@ -94,7 +94,7 @@ fn numbers(store: &Store, must: Vec<Must>, time: TimeRange, order: Order) -> Vec
     found
 }
 
-fn all(store: &Store) -> BTreeSet<i64> {
+pub(super) fn all(store: &Store) -> BTreeSet<i64> {
     let found = numbers(store, Vec::new(), TimeRange::ALL, Order::Any);
     let set: BTreeSet<i64> = found.iter().copied().collect();
     assert_eq!(set.len(), found.len(), "a span is there twice");
@@ -102,7 +102,7 @@ fn all(store: &Store) -> BTreeSet<i64> {
 }
 
 /// Waits until nothing is left to be written: the state tells, no clock.
-fn settle(store: &Store) {
+pub(super) fn settle(store: &Store) {
     let log = super::open::log_dir(&store.shared.dir);
     let mut contents = store.shared.state.lock();
     while !contents.frozen.is_empty()

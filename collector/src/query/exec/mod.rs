@@ -26,10 +26,10 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 
 use super::engine::{
-    Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
+    Columns, Control, Engine, Flow, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
 use super::request::{
-    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
+    CountAnswer, CountRequest, Span, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
 use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
@@ -215,17 +215,29 @@ impl Queries {
             columns: Columns::All,
             order: Order::Any,
         };
-        let (mut spans, mut scanned) = (Vec::new(), 0);
-        for part in self.engine.parts(&scan)? {
-            scanned += part.read(control, &mut |batch| {
-                let bound = render::Spans::new(batch)?;
-                for row in (0..batch.num_rows()).filter(|&row| bound.keys().trace_id(row) == id) {
-                    let span = bound.span(row)?;
-                    control.take_memory(render::size(&span))?;
-                    spans.push(span);
-                }
-                Ok(Flow::Continue)
-            })?;
+        let mut scanned = 0;
+        let mut read = |parts: Vec<Box<dyn Part>>| -> Result<Vec<Span>, QueryError> {
+            let mut spans = Vec::new();
+            for part in parts {
+                scanned += part.read(control, &mut |batch| {
+                    let bound = render::Spans::new(batch)?;
+                    for row in (0..batch.num_rows()).filter(|&row| bound.keys().trace_id(row) == id) {
+                        let span = bound.span(row)?;
+                        control.take_memory(render::size(&span))?;
+                        spans.push(span);
+                    }
+                    Ok(Flow::Continue)
+                })?;
+            }
+            Ok(spans)
+        };
+        let pending = read(self.engine.pending(&scan)?)?;
+        let mut spans = read(self.engine.parts(&scan)?)?;
+        let ended = spans.len();
+        for span in pending {
+            if spans[..ended].iter().all(|ended| ended.span_id != span.span_id) {
+                spans.push(span);
+            }
         }
         spans.sort_by(|a, b| (a.start_unix_nano, &a.span_id).cmp(&(b.start_unix_nano, &b.span_id)));
         Ok(TraceAnswer { trace_id: hex::encode(id), spans, complete: true, scanned })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{Plan, Queries, render};
 use crate::query::engine::{
@@ -18,6 +18,9 @@ const DEFAULT_LIMIT: usize = 20;
 /// Pages up to this size are read in two steps: which spans, and then all of these. Of more, the index would have to be
 /// asked for too many traces.
 const MOST_LATE: usize = 256;
+
+/// What tells a span from others.
+const KEYS: [&str; 4] = ["trace_id", "span_id", "start", "duration_ns"];
 
 /// Where a span is in the order of an answer: what comes first is smaller. Ids make it the only one.
 type Key = (i64, [u8; 16], [u8; 8], i64);
@@ -39,9 +42,11 @@ pub(super) fn answer(
         SortBy::Oldest => Order::OldestFirst,
         SortBy::Slowest => Order::Any,
     };
-    let late = limit <= MOST_LATE;
+    let late = limit <= MOST_LATE && !request.pending;
     let columns = if late { Columns::Some(key_columns(&plan)) } else { Columns::All };
-    let mut parts = queries.engine.parts(&plan.scan(columns, order))?;
+    let scan = plan.scan(columns, order);
+    let mut parts =
+        if request.pending { queries.engine.pending(&scan) } else { queries.engine.parts(&scan) }?;
     match order {
         Order::NewestFirst => parts.sort_by_key(|part| Reverse(part.times().1)),
         Order::OldestFirst => parts.sort_by_key(|part| part.times().0),
@@ -101,6 +106,9 @@ pub(super) fn answer(
     if late {
         fetch(queries, &mut found, control)?;
     }
+    if request.pending {
+        leave_out_ended(queries, &mut found, control)?;
+    }
     // One that expired since it was found is not there any more.
     let spans = found.into_iter().filter_map(|(_, span)| span).collect();
     Ok(SpansAnswer { spans, next, complete, scanned })
@@ -108,7 +116,7 @@ pub(super) fn answer(
 
 /// What is needed to tell whether a span is in the answer, and where.
 fn key_columns(plan: &Plan) -> Vec<SpanColumn> {
-    let keys = ["trace_id", "span_id", "start", "duration_ns"].map(SpanColumn::Fixed);
+    let keys = KEYS.map(SpanColumn::Fixed);
     let mut columns: Vec<SpanColumn> = plan.columns.iter().cloned().chain(keys).collect();
     columns.sort_unstable();
     columns.dedup();
@@ -150,6 +158,29 @@ fn fetch(queries: &Queries, found: &mut [(Key, Option<Span>)], control: &Control
             Ok(Flow::Continue)
         })?;
     }
+    Ok(())
+}
+
+/// Leaves out what is over after all: what was heard of a span may have come after the span.
+fn leave_out_ended(
+    queries: &Queries,
+    found: &mut Vec<(Key, Option<Span>)>,
+    control: &Control,
+) -> Result<(), QueryError> {
+    let mut ended: HashSet<([u8; 16], [u8; 8])> = HashSet::new();
+    for traces in found.chunks(MOST_LATE) {
+        let must = vec![Must::AnyOf(traces.iter().map(|(key, _)| Must::Trace(key.1)).collect())];
+        let columns = Columns::Some(KEYS.map(SpanColumn::Fixed).to_vec());
+        let scan = Scan { table: Table::Spans, time: TimeRange::ALL, must, columns, order: Order::Any };
+        for part in queries.engine.parts(&scan)? {
+            part.read(control, &mut |batch| {
+                let keys = render::Keys::new(batch)?;
+                ended.extend((0..batch.num_rows()).map(|row| (keys.trace_id(row), keys.span_id(row))));
+                Ok(Flow::Continue)
+            })?;
+        }
+    }
+    found.retain(|(key, _)| !ended.contains(&(key.1, key.2)));
     Ok(())
 }
 

@@ -1,65 +1,20 @@
 //! The index of a segment: for each block of rows the range of its times and durations, and a bloom filter over every
 //! `key = value` in it; and one filter over the whole segment.
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use arrow_array::types::{Int64Type, TimestampNanosecondType};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::BLOCK;
+use super::entries::{Entries, Scope, key_hash, pair_hash, trace_entry, value_hash};
 use crate::query::{Must, TimeRange};
-use crate::value::{Value, parse_map};
+use crate::value::Value;
 
-const MAGIC: &[u8; 8] = b"AVINDEX1";
+const MAGIC: &[u8; 8] = b"AVINDEX2";
 /// Bits of a filter for each entry; with 9 probes one in 800 is taken for there by mistake.
 const BITS: usize = 14;
 const PROBES: u64 = 9;
-
-/// What an entry is about; it is part of its hash.
-#[derive(Debug, Clone, Copy)]
-#[repr(u8)]
-enum Scope {
-    Span = 1,
-    Resource,
-    Instrumentation,
-    Event,
-    Link,
-    Intrinsic,
-    /// A key that the column `attributes` holds.
-    Residual,
-}
-
-fn key_hash(scope: Scope, key: &str) -> u64 {
-    xxh3_64_with_seed(key.as_bytes(), scope as u64)
-}
-
-fn pair_hash(key: u64, value: &[u8]) -> u64 {
-    xxh3_64_with_seed(value, key)
-}
-
-/// The hash of a key with a value that can be looked for; numbers that are equal have one hash.
-fn value_hash(key: u64, value: &Value) -> Option<u64> {
-    Some(match value {
-        Value::String(text) => pair_hash(key, text.as_bytes()),
-        Value::Int(number) => int_hash(key, *number),
-        Value::Double(number) => double_hash(key, *number),
-        Value::Bool(value) => pair_hash(key, if *value { b"true" } else { b"false" }),
-        _ => return None,
-    })
-}
-
-fn int_hash(key: u64, number: i64) -> u64 {
-    // As a double, so that 200 is found by 200.0 and the other way round, large ones with a few neighbours.
-    #[expect(clippy::cast_precision_loss, reason = "a filter may find too much")]
-    double_hash(key, number as f64)
-}
-
-fn double_hash(key: u64, number: f64) -> u64 {
-    // Both zeros are equal.
-    let number = if number == 0.0 { 0.0 } else { number };
-    pair_hash(key, &number.to_bits().to_le_bytes())
-}
 
 /// Conditions as hashes: of each row at least one must be there.
 #[derive(Debug, Default)]
@@ -97,7 +52,7 @@ fn hashes_of(must: &Must, out: &mut Vec<u64>) -> bool {
     let valued = |scope, key: &str, value: &Value| value_hash(key_hash(scope, key), value);
     let hash = match must {
         Must::AnyOf(any) => return any.iter().all(|must| hashes_of(must, out)),
-        Must::Trace(id) => Some(intrinsic("trace_id", id)),
+        Must::Trace(id) => Some(trace_entry(id)),
         Must::Root => Some(intrinsic("root", b"")),
         Must::Service(service) => Some(intrinsic("service", service.as_bytes())),
         Must::Name(name) => Some(intrinsic("name", name.as_bytes())),
@@ -208,6 +163,23 @@ impl Index {
             .collect()
     }
 
+    /// The blocks that may hold one of these entries, at its time, in order.
+    pub(in crate::store) fn blocks_of(&self, entries: impl Iterator<Item = (i64, u64)>) -> Vec<u32> {
+        let Some((whole, blocks)) = self.blocks.split_last() else { return Vec::new() };
+        let mut found = vec![false; blocks.len()];
+        for (time, hash) in entries.filter(|&(_, hash)| self.has(whole, hash)) {
+            // Blocks are in the order of time.
+            let first = blocks.partition_point(|block| block.start.1 < time);
+            for (block, found) in blocks.iter().zip(&mut found).skip(first) {
+                if block.start.0 > time {
+                    break;
+                }
+                *found = *found || self.has(block, hash);
+            }
+        }
+        (0_u32..).zip(found).filter(|&(_, found)| found).map(|(block, _)| block).collect()
+    }
+
     /// Whether the column `attributes` may hold a key.
     pub(in crate::store) fn may_be_residual(&self, key: &str) -> bool {
         self.blocks.last().is_some_and(|whole| self.has(whole, key_hash(Scope::Residual, key)))
@@ -293,188 +265,4 @@ fn probes(hash: u64, words: usize) -> impl Iterator<Item = usize> {
         let mixed = first.wrapping_add(probe.wrapping_mul(step)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         usize::try_from((mixed * bits) >> 32).unwrap_or(0)
     })
-}
-
-/// A column of a batch as hashes.
-enum Column<'a> {
-    /// By code, the hashes of each value; and the last block in which a code was seen.
-    Dictionary(&'a ArrayRef, Vec<Vec<u64>>, Vec<usize>),
-    Text(&'a ArrayRef, u64),
-    Int(&'a ArrayRef, u64),
-    Double(&'a ArrayRef, u64),
-    Bool(&'a ArrayRef, u64),
-    Small(&'a ArrayRef, u64),
-    Id(&'a ArrayRef, u64),
-    Root(&'a ArrayRef, u64),
-    Residual(&'a ArrayRef),
-    Objects(&'a ArrayRef, Scope),
-}
-
-struct Entries<'a> {
-    columns: Vec<Column<'a>>,
-    block: usize,
-}
-
-impl<'a> Entries<'a> {
-    fn of(batch: &'a RecordBatch) -> Self {
-        let schema = batch.schema();
-        let mut columns = Vec::new();
-        for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let name = field.name().as_str();
-            let intrinsic = key_hash(Scope::Intrinsic, name);
-            match name {
-                "trace_id" => columns.push(Column::Id(column, intrinsic)),
-                "parent_span_id" => columns.push(Column::Root(column, key_hash(Scope::Intrinsic, "root"))),
-                "service" | "name" => {
-                    columns.push(dictionary(column, |text| vec![pair_hash(intrinsic, text.as_bytes())]))
-                }
-                "kind" | "status" => columns.push(Column::Small(column, intrinsic)),
-                "resource" => columns.push(dictionary(column, |text| object_hashes(Scope::Resource, text))),
-                "scope" => {
-                    columns.push(dictionary(column, |text| object_hashes(Scope::Instrumentation, text)))
-                }
-                "attributes" => columns.push(Column::Residual(column)),
-                "events" => columns.push(Column::Objects(column, Scope::Event)),
-                "links" => columns.push(Column::Objects(column, Scope::Link)),
-                name => {
-                    let Some(key) = name.strip_prefix("a:") else { continue };
-                    let key = key_hash(Scope::Span, key);
-                    columns.push(match column.data_type() {
-                        DataType::Utf8 => Column::Text(column, key),
-                        DataType::Int64 => Column::Int(column, key),
-                        DataType::Float64 => Column::Double(column, key),
-                        DataType::Boolean => Column::Bool(column, key),
-                        _ => dictionary(column, |text| vec![pair_hash(key, text.as_bytes())]),
-                    });
-                }
-            }
-        }
-        Self { columns, block: 0 }
-    }
-
-    /// The hashes of the rows of one block, some of them more than once.
-    fn hashes(&mut self, first: usize, end: usize) -> Vec<u64> {
-        self.block += 1;
-        let block = self.block;
-        let mut out = Vec::with_capacity((end - first) * 6);
-        for column in &mut self.columns {
-            match column {
-                Column::Dictionary(array, hashes, seen) => {
-                    let array = array.as_dictionary::<Int32Type>();
-                    for row in (first..end).filter(|&row| array.is_valid(row)) {
-                        let code = usize::try_from(array.keys().value(row)).unwrap_or(0);
-                        if seen[code] != block {
-                            seen[code] = block;
-                            out.extend_from_slice(&hashes[code]);
-                        }
-                    }
-                }
-                Column::Text(array, key) => each(array, first, end, &mut out, |row| {
-                    pair_hash(*key, array.as_string::<i32>().value(row).as_bytes())
-                }),
-                Column::Int(array, key) => each(array, first, end, &mut out, |row| {
-                    int_hash(*key, array.as_primitive::<Int64Type>().value(row))
-                }),
-                Column::Double(array, key) => each(array, first, end, &mut out, |row| {
-                    double_hash(*key, array.as_primitive::<Float64Type>().value(row))
-                }),
-                Column::Bool(array, key) => each(array, first, end, &mut out, |row| {
-                    pair_hash(*key, if array.as_boolean().value(row) { b"true" } else { b"false" })
-                }),
-                Column::Small(array, key) => each(array, first, end, &mut out, |row| {
-                    pair_hash(*key, &array.as_primitive::<Int8Type>().value(row).to_le_bytes())
-                }),
-                Column::Id(array, key) => each(array, first, end, &mut out, |row| {
-                    pair_hash(*key, array.as_fixed_size_binary().value(row))
-                }),
-                Column::Root(array, key) => {
-                    if (first..end).any(|row| array.is_null(row)) {
-                        out.push(pair_hash(*key, b""));
-                    }
-                }
-                Column::Residual(array) => {
-                    let array = array.as_string::<i32>();
-                    for row in (first..end).filter(|&row| array.is_valid(row)) {
-                        for (key, value) in parse_map(array.value(row)).unwrap_or_default() {
-                            out.push(key_hash(Scope::Residual, &key));
-                            value_hashes(key_hash(Scope::Span, &key), &value, &mut out);
-                        }
-                    }
-                }
-                Column::Objects(array, scope) => {
-                    let array = array.as_string::<i32>();
-                    for row in (first..end).filter(|&row| array.is_valid(row)) {
-                        list_hashes(*scope, array.value(row), &mut out);
-                    }
-                }
-            }
-        }
-        out
-    }
-}
-
-fn each(array: &ArrayRef, first: usize, end: usize, out: &mut Vec<u64>, hash: impl Fn(usize) -> u64) {
-    let mut last = None;
-    for row in (first..end).filter(|&row| array.is_valid(row)) {
-        let hash = hash(row);
-        if last != Some(hash) {
-            out.push(hash);
-            last = Some(hash);
-        }
-    }
-}
-
-fn dictionary<'a>(column: &'a ArrayRef, hashes: impl Fn(&str) -> Vec<u64>) -> Column<'a> {
-    let values = column.as_dictionary::<Int32Type>().values().as_string::<i32>();
-    let hashes: Vec<Vec<u64>> = values.iter().map(|text| text.map_or_else(Vec::new, &hashes)).collect();
-    let seen = vec![0; hashes.len()];
-    Column::Dictionary(column, hashes, seen)
-}
-
-/// A value, or each element of an array.
-fn value_hashes(key: u64, value: &Value, out: &mut Vec<u64>) {
-    match value {
-        Value::Array(values) => values.iter().for_each(|value| out.extend(value_hash(key, value))),
-        value => out.extend(value_hash(key, value)),
-    }
-}
-
-/// The hashes of the attributes of a resource or a scope.
-fn object_hashes(scope: Scope, text: &str) -> Vec<u64> {
-    let mut out = Vec::new();
-    for (member, value) in parse_map(text).unwrap_or_default() {
-        match value {
-            Value::Map(attributes) if member == "attributes" => {
-                for (key, value) in attributes {
-                    value_hashes(key_hash(scope, &key), &value, &mut out);
-                }
-            }
-            _ => {}
-        }
-    }
-    out
-}
-
-/// The hashes of a list of events or links.
-fn list_hashes(scope: Scope, text: &str, out: &mut Vec<u64>) {
-    let Some(Value::Array(items)) = Value::parse(text) else { return };
-    for item in items {
-        let Value::Map(members) = item else { continue };
-        for (member, value) in members {
-            match (member.as_str(), value) {
-                ("attributes", Value::Map(attributes)) => {
-                    for (key, value) in attributes {
-                        value_hashes(key_hash(scope, &key), &value, out);
-                    }
-                }
-                ("name", Value::String(name)) => {
-                    out.push(pair_hash(key_hash(Scope::Intrinsic, "event"), name.as_bytes()));
-                }
-                ("trace_id", Value::String(id)) => {
-                    out.push(pair_hash(key_hash(Scope::Intrinsic, "link"), id.as_bytes()));
-                }
-                _ => {}
-            }
-        }
-    }
 }

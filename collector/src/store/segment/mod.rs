@@ -1,5 +1,6 @@
 //! Rows of a table on disk: one Parquet file with its index beside it, both written once.
 
+mod entries;
 mod index;
 mod read;
 mod write;
@@ -17,6 +18,7 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use crate::query::Table;
 
+pub(super) use entries::{batch_entry, trace_entry};
 pub(super) use index::{Index, Tests};
 pub(super) use read::{SegmentPart, each_batch, identities};
 pub(super) use write::{write, write_as};
@@ -133,6 +135,12 @@ impl Segment {
     /// Removes its files when nobody reads it any more.
     pub(super) fn doom(&self) {
         self.doomed.store(true, Ordering::Relaxed);
+    }
+
+    /// The first row of a block, and the one after its last.
+    fn rows_of(&self, block: u32) -> (usize, usize) {
+        let first = block as usize * BLOCK;
+        (first, (first + BLOCK).min(usize::try_from(self.rows).unwrap_or(usize::MAX)))
     }
 
     /// The time of its newest row.

@@ -68,8 +68,7 @@ impl SegmentPart {
 
     /// The rows of a block that are in the time range: the rows of a segment are sorted by it.
     fn rows_of(&self, block: u32, file: &File) -> Result<(usize, usize), QueryError> {
-        let first = block as usize * BLOCK;
-        let end = (first + BLOCK).min(usize::try_from(self.segment.rows).unwrap_or(usize::MAX));
+        let (first, end) = self.segment.rows_of(block);
         let (time, (low, high)) = (self.scan.time, self.segment.index.block_times(block));
         if time.contains(low) && time.contains(high) {
             return Ok((first, end));
@@ -257,13 +256,23 @@ fn read_batches(
     Ok(())
 }
 
-/// Calls with what tells each span, or each request of other records, from others.
-pub(in crate::store) fn identities(segment: &Segment, mut f: impl FnMut(u64)) -> Result<(), QueryError> {
-    segment.merged().into_iter().for_each(&mut f);
-    guarded(&segment.path, || read_identities(segment, &mut f))?
+/// Calls with what tells each span, or each request of other records, from others: of all, or of these blocks.
+pub(in crate::store) fn identities(
+    segment: &Segment,
+    blocks: Option<&[u32]>,
+    mut f: impl FnMut(u64),
+) -> Result<(), QueryError> {
+    if blocks.is_none() {
+        segment.merged().into_iter().for_each(&mut f);
+    }
+    guarded(&segment.path, || read_identities(segment, blocks, &mut f))?
 }
 
-fn read_identities(segment: &Segment, f: &mut dyn FnMut(u64)) -> Result<(), QueryError> {
+fn read_identities(
+    segment: &Segment,
+    blocks: Option<&[u32]>,
+    f: &mut dyn FnMut(u64),
+) -> Result<(), QueryError> {
     let told = |error: &dyn std::fmt::Display| failed(segment, error);
     let file = File::open(&segment.path).map_err(|error| told(&error))?;
     let schema = segment.metadata.schema();
@@ -273,8 +282,9 @@ fn read_identities(segment: &Segment, f: &mut dyn FnMut(u64)) -> Result<(), Quer
     };
     let places = names.iter().map(|name| schema.index_of(name));
     let places = places.collect::<Result<Vec<usize>, _>>().map_err(|error| told(&error))?;
+    let ranges = blocks.map(|blocks| blocks.iter().map(|&block| segment.rows_of(block)).collect());
     let reader =
-        reader(&file, &segment.metadata, Some(&places), None, 4 * BLOCK).map_err(|error| told(&error))?;
+        reader(&file, &segment.metadata, Some(&places), ranges, 4 * BLOCK).map_err(|error| told(&error))?;
     let mut last = None;
     for batch in reader {
         let batch = batch.map_err(|error| told(&error))?;

@@ -239,6 +239,11 @@ impl<R: Record> Chunk<R> {
 
     /// Takes the rows of another chunk; false, and nothing is taken, when there is no room.
     pub(in crate::store) fn absorb(&mut self, other: &Self) -> bool {
+        self.absorb_rows(other, &other.rows)
+    }
+
+    /// Takes some rows of another chunk; false, and nothing is taken, when there is no room.
+    pub(in crate::store) fn absorb_rows(&mut self, other: &Self, rows: &[R]) -> bool {
         let room = u32::MAX as usize;
         if self.pool.bytes.len() + other.pool.bytes.len() >= room
             || self.attributes.len() + other.attributes.len() >= room
@@ -256,7 +261,7 @@ impl<R: Record> Chunk<R> {
             }
             *slot
         };
-        for row in &other.rows {
+        for row in rows {
             let first_attribute = u32::try_from(self.attributes.len()).unwrap_or(NONE);
             for attribute in other.attributes(row) {
                 let cell = match attribute.cell {
