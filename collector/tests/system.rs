@@ -3,7 +3,7 @@
 
 mod common;
 
-use agentvitals::semconv::{attr, metric};
+use agentvitals::semconv::host::{attr, metric};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;

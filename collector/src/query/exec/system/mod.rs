@@ -2,7 +2,7 @@
 
 mod read;
 
-use agentvitals::semconv::{attr, metric};
+use agentvitals::semconv::host::{attr, metric};
 use hashbrown::HashMap;
 
 use self::read::Newest;
