@@ -195,6 +195,16 @@ fn samples(store: &Store) -> Vec<Sample> {
             "Segments that were put together into larger ones.",
             figures.compacted,
         ),
+        counter(
+            "agentvitals_store_segments_downsampled_total",
+            "Segments of metrics that were downsampled.",
+            figures.downsampled,
+        ),
+        counter(
+            "agentvitals_store_points_downsampled_total",
+            "Data points that went since fewer give the same answers at the step.",
+            figures.downsampled_points,
+        ),
         gauge("agentvitals_store_spans_pending", "Spans that are not over.", figures.pending),
         counter(
             "agentvitals_store_spans_pending_dropped_total",
@@ -203,7 +213,7 @@ fn samples(store: &Store) -> Vec<Sample> {
         ),
         gauge(
             "agentvitals_store_maintenance_failing",
-            "1 if segments could not be removed or put together the last time.",
+            "1 if segments could not be removed, downsampled or put together the last time.",
             u64::from(figures.maintenance.is_some()),
         ),
     ]);

@@ -71,6 +71,12 @@ fn what_is_wrong_with_a_certificate_is_told() {
         (["--tls-cert", "/nowhere", "--tls-key", &other_key], "/nowhere: "),
         (["--keep-for", "30", "--keep-bytes", "1GB"], "--keep-for: "),
         (["--keep-for", "30d", "--keep-bytes", "some"], "such as 500MB or 50GB"),
+        (
+            ["--downsample-metrics-after", "7d", "--downsample-metrics-step", "0s"],
+            "--downsample-metrics-step: 0 is no step",
+        ),
+        (["--downsample-metrics-after", "7", "--keep-for", "30d"], "--downsample-metrics-after: "),
+        (["--downsample-metrics-step", "1m", "--keep-for", "30d"], "--downsample-metrics-after <DURATION>"),
     ] {
         let ended = Command::new(env!("CARGO_BIN_EXE_agentvitals"))
             .args(["serve", "--data-dir"])

@@ -8,6 +8,7 @@ use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, Conve
 use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
+use crate::query::system::{SystemAnswer, SystemRequest};
 use crate::query::{Control, QueryError};
 
 /// Answers questions on the thread that asks, until the control says otherwise.
@@ -61,6 +62,12 @@ pub trait Answers: Send + Sync + 'static {
     /// See [`QueryError`].
     fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError>;
 
+    /// Tells how the machine, the database connections and the cache of programs are.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn system(&self, request: &SystemRequest, control: &Control) -> Result<SystemAnswer, QueryError>;
+
     /// Tells what conversations came to.
     ///
     /// # Errors
@@ -113,6 +120,10 @@ impl Answers for crate::query::exec::Queries {
 
     fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
         self.metric(request, control)
+    }
+
+    fn system(&self, request: &SystemRequest, control: &Control) -> Result<SystemAnswer, QueryError> {
+        self.system(request, control)
     }
 
     fn conversations(

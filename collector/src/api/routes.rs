@@ -15,10 +15,12 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::time::rfc3339;
 use super::{Answers, ApiState, Readiness, metrics, question};
 use crate::query::request::{CountRequest, SpansRequest, StatsRequest, TraceAnswer, TraceRequest};
 use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsRequest};
 use crate::query::signals::{LogsRequest, MetricNamesRequest, MetricRequest};
+use crate::query::system::{CacheFigures, DatabaseFigures, SystemAnswer, SystemFigures, SystemRequest};
 use crate::query::{Control, QueryError};
 
 /// The longest question that is read.
@@ -48,6 +50,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/count", question!(CountRequest, |a, q, c| a.count(q, c)))
         .route("/api/v1/stats", question!(StatsRequest, |a, q, c| a.stats(q, c)))
         .route("/api/v1/logs", question!(LogsRequest, |a, q, c| a.logs(q, c)))
+        .route("/api/v1/metrics", get(system))
         .route("/api/v1/metrics/names", question!(MetricNamesRequest, |a, q, c| a.metric_names(q, c)))
         .route("/api/v1/metrics/query", question!(MetricRequest, |a, q, c| a.metric(q, c)))
         .route("/api/v1/conversations", question!(ConversationsRequest, |a, q, c| a.conversations(q, c)))
@@ -164,6 +167,24 @@ async fn agent(
         Ok(known.then_some(text).ok_or(answer.agent_id))
     });
     found.await?.map(json_text).map_err(ApiError::NoSuchAgent)
+}
+
+/// How the machine, the database connections and the cache of programs are.
+async fn system(State(state): State<ApiState>, parameters: Parameters) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct Body {
+        timestamp: String,
+        system: SystemFigures,
+        database: DatabaseFigures,
+        cache: CacheFigures,
+    }
+    let request: SystemRequest = by_parameters(parameters)?;
+    let body = answer(state, request, |answers, request, control| {
+        let SystemAnswer { time_unix_nano, system, database, cache } = answers.system(request, control)?;
+        let body = Body { timestamp: rfc3339(time_unix_nano), system, database, cache };
+        serde_json::to_vec(&body).map_err(|error| QueryError::Failed(error.to_string()))
+    });
+    Ok(json_text(body.await?))
 }
 
 /// Removes what a service sent.

@@ -52,6 +52,12 @@ pub(super) struct Arguments {
     /// How often segments are looked after, for tests
     #[arg(long, value_name = "DURATION", hide = true)]
     maintain_every: Option<String>,
+    /// Keeps of metrics that are older, such as 7d, only what answers by the step need [default: all stay as they came]
+    #[arg(long, value_name = "DURATION")]
+    downsample_metrics_after: Option<String>,
+    /// The step of which answers about older metrics stay exact, as do those of its multiples
+    #[arg(long, value_name = "DURATION", default_value = "5m", requires = "downsample_metrics_after")]
+    downsample_metrics_step: String,
 }
 
 /// Bytes, with a unit.
@@ -67,6 +73,12 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 500MB or 50GB".to_owned())
+}
+
+/// The duration that an option has.
+fn duration(option: &str, text: &str) -> Result<Duration, Error> {
+    let nanos = parse_duration(text).map_err(|what| Error::input(format!("{option}: {what}")))?;
+    Ok(Duration::from_nanos(nanos.unsigned_abs()))
 }
 
 pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
@@ -91,15 +103,21 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
     if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
         settings.tls = Some(Tls::read(certificate, key)?);
     }
-    let keep_for = arguments.keep_for.as_deref().map(parse_duration).transpose();
-    let keep_for = keep_for.map_err(|what| Error::input(format!("--keep-for: {what}")))?;
-    settings.store.keep_for = keep_for.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
+    settings.store.keep_for = arguments.keep_for.map(|text| duration("--keep-for", &text)).transpose()?;
     settings.store.keep_bytes = arguments.keep_bytes;
     if let Some(every) = &arguments.maintain_every {
-        let every =
-            parse_duration(every).map_err(|what| Error::input(format!("--maintain-every: {what}")))?;
-        settings.store.maintain_every = Duration::from_nanos(every.unsigned_abs());
+        settings.store.maintain_every = duration("--maintain-every", every)?;
     }
+    let after = arguments.downsample_metrics_after;
+    let after = after.map(|text| duration("--downsample-metrics-after", &text)).transpose()?;
+    settings.store.downsample_metrics_after = after;
+    let step = duration("--downsample-metrics-step", &arguments.downsample_metrics_step)?;
+    if step.is_zero() {
+        return Err(
+            Error::input("--downsample-metrics-step: 0 is no step; expected one like 1m or 5m").into()
+        );
+    }
+    settings.store.downsample_metrics_step = step;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is told, so that whoever reads it may end the process at once.

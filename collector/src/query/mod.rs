@@ -2,10 +2,11 @@
 
 pub mod engine;
 pub mod exec;
-mod metrics;
+pub(crate) mod metrics;
 pub mod request;
 pub mod rollup;
 pub mod signals;
+pub mod system;
 pub mod traceql;
 
 pub use engine::{

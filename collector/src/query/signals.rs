@@ -170,7 +170,7 @@ pub struct MetricGroup {
     pub kind: String,
     /// Its unit.
     pub unit: String,
-    /// Points that were read.
+    /// Points that were read; where metrics were downsampled, those that are left.
     pub points: u64,
     /// Series, that is processes and sets of attributes.
     pub series: u64,
@@ -189,7 +189,8 @@ pub struct MetricGroup {
     /// Of a gauge: the largest value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// Of a gauge: the average of the points.
+    /// Of a gauge: the average of the points. Where metrics were downsampled it is that of the points that are left: the
+    /// smallest, the largest and the last of each step of each series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avg: Option<f64>,
     /// Of a histogram: the values that were counted in the time. Of a summary: those of its newest points.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::ingest::Shared;
 use super::logs::LogRow;
 use super::points::PointRow;
+use super::segment::Segment;
 use super::spans::assemble::{At, assemble};
 use super::spans::chunk::{Chunk, Row};
 use super::spans::select::Selection;
@@ -15,9 +17,9 @@ use crate::query::{Control, Engine, Order, Part, QueryError, Scan, Table};
 impl Engine for Store {
     fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
         Ok(match scan.table {
-            Table::Spans => self.parts_of::<Row>(scan),
-            Table::Logs => self.parts_of::<LogRow>(scan),
-            Table::Metrics => self.parts_of::<PointRow>(scan),
+            Table::Spans => self.shared.parts_of::<Row>(scan, &[]),
+            Table::Logs => self.shared.parts_of::<LogRow>(scan, &[]),
+            Table::Metrics => self.shared.parts_of::<PointRow>(scan, &[]),
         })
     }
 
@@ -27,12 +29,14 @@ impl Engine for Store {
     }
 }
 
-impl Store {
-    fn parts_of<R: Stored>(&self, scan: &Scan) -> Vec<Box<dyn Part>> {
-        let snapshot = self.shared.state.lock().snapshot::<R>();
+impl Shared {
+    /// What may hold rows of a scan, some segments left out.
+    pub(super) fn parts_of<R: Stored>(&self, scan: &Scan, without: &[Arc<Segment>]) -> Vec<Box<dyn Part>> {
+        let snapshot = self.state.lock().snapshot::<R>();
         let mut parts: Vec<Box<dyn Part>> = Vec::new();
         parts.extend(snapshot.chunks.into_iter().filter_map(|chunk| chunk_part(chunk, scan)));
-        for segment in &snapshot.segments {
+        let read = |segment: &&Arc<Segment>| !without.iter().any(|other| Arc::ptr_eq(segment, other));
+        for segment in snapshot.segments.iter().filter(read) {
             if let Some(part) = segment.part(scan) {
                 parts.push(Box::new(part));
             }

@@ -169,6 +169,8 @@ impl Store {
             overloaded: self.shared.overloaded.load(Ordering::Relaxed),
             expired: self.shared.maintained.expired(),
             compacted: self.shared.maintained.compacted(),
+            downsampled: self.shared.maintained.downsampled().0,
+            downsampled_points: self.shared.maintained.downsampled().1,
             pending: contents.pending.counts().0,
             pending_dropped: contents.pending.counts().1,
             trouble: contents.trouble.clone(),

@@ -62,10 +62,22 @@ impl Batch {
     }
 }
 
+/// Takes out rows of requests that no row is left of where points were downsampled. They are of the steps of those left.
+fn drop_merged<R: Known>(chunk: &mut Chunk<R>, segment: &Segment) {
+    let Some(step) = segment.step().filter(|step| *step > 0) else { return };
+    let (first, last) = segment.index.times();
+    let begin = first.div_euclid(step).saturating_mul(step);
+    if chunk.rows.iter().any(|row| (begin..=last).contains(&row.time())) {
+        let merged: HashSet<u64> = segment.merged().into_iter().collect();
+        chunk.rows.retain(|row| !merged.contains(&row.known_by()));
+    }
+}
+
 fn drop_known<R: Known>(chunk: &mut Chunk<R>, segments: &[Arc<Segment>], forgotten: u64) -> usize {
     let before = chunk.rows.len();
     for segment in segments.iter().filter(|segment| segment.name.generations.0 <= forgotten) {
         let (first, last) = segment.index.times();
+        drop_merged(chunk, segment);
         let entries = chunk.rows.iter().filter(|row| (first..=last).contains(&row.time()));
         let blocks = segment.index.blocks_of(entries.map(|row| (row.time(), row.entry())));
         if blocks.is_empty() {

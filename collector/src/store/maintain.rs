@@ -1,5 +1,5 @@
 //! What is done to segments once they are written: the old ones are removed, small ones become a large one, and the data
-//! of a service is taken out of all.
+//! of a service is taken out of all. Points that become fewer are in `downsample`.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ingest::{Shared, Store, lock};
 use super::logs::LogRow;
 use super::points::PointRow;
-use super::segment::{self, Name, Segment};
+use super::segment::{self, Downsampled, Name, Segment};
 use super::spans::chunk::{Chunk, Row};
 use super::spans::disassemble::disassemble;
 use super::state::Stored;
@@ -29,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Counters {
     expired: AtomicU64,
     compacted: AtomicU64,
+    downsampled: [AtomicU64; 2],
 }
 
 impl Counters {
@@ -38,6 +39,17 @@ impl Counters {
 
     pub(super) fn compacted(&self) -> u64 {
         self.compacted.load(Ordering::Relaxed)
+    }
+
+    /// Segments that were downsampled, and the points that went.
+    pub(super) fn downsampled(&self) -> (u64, u64) {
+        let [segments, points] = &self.downsampled;
+        (segments.load(Ordering::Relaxed), points.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add_downsampled(&self, segments: usize, points: u64) {
+        self.downsampled[0].fetch_add(segments as u64, Ordering::Relaxed);
+        self.downsampled[1].fetch_add(points, Ordering::Relaxed);
     }
 }
 
@@ -67,7 +79,9 @@ impl Shared {
             }
             drop(contents);
             let held = lock(&self.maintaining);
-            let done = self.expire().and_then(|()| self.compact());
+            // What stands in the way of one need not stand in the way of the others.
+            let done: io::Result<()> =
+                [self.expire(), self.downsample(), self.compact()].into_iter().collect();
             drop(held);
             // What could not be done is tried again; questions and what comes in do not need it.
             self.state.lock().maintenance = done.err().map(|error| error.to_string());
@@ -76,7 +90,7 @@ impl Shared {
 
     /// The segments whose generations the log has no more: only these may be replaced, since what replaces them would
     /// hide records of the log.
-    fn settled(&self, table: Table) -> io::Result<Vec<Arc<Segment>>> {
+    pub(super) fn settled(&self, table: Table) -> io::Result<Vec<Arc<Segment>>> {
         let segments = self.state.lock().segments[table].clone();
         let in_log = wal::generations(&open::log_dir(&self.dir))?;
         let first = in_log.first().copied().unwrap_or(u64::MAX);
@@ -120,7 +134,9 @@ impl Shared {
             let mut group: Vec<Arc<Segment>> = Vec::new();
             let mut rows = 0;
             for segment in self.settled(table)? {
-                if rows + segment.rows > self.options.segment_rows as u64 {
+                // What was downsampled stays apart from what was not, so that it is known which is to be.
+                let other = group.last().is_some_and(|last| last.step() != segment.step());
+                if other || rows + segment.rows > self.options.segment_rows as u64 {
                     self.compact_group(table, &group)?;
                     (group, rows) = (Vec::new(), 0);
                 }
@@ -137,7 +153,8 @@ impl Shared {
             return Ok(());
         };
         let name = Name { generations: (first.name.generations.0, last.name.generations.1), revision: 0 };
-        let (_, written) = self.rewrite_any(table, group, name, |_| true)?;
+        let merged = group.iter().flat_map(|segment| segment.merged()).collect();
+        let (_, written) = self.rewrite_any(table, group, name, merged, |_| true)?;
         if self.state.lock().replace(table, group, written) {
             self.maintained.compacted.fetch_add(group.len() as u64, Ordering::Relaxed);
         }
@@ -149,12 +166,13 @@ impl Shared {
         table: Table,
         segments: &[Arc<Segment>],
         name: Name,
+        merged: Vec<u64>,
         keep: impl Fn(&str) -> bool,
     ) -> io::Result<(u64, Option<Segment>)> {
         match table {
-            Table::Spans => self.rewrite::<Row>(segments, name, keep),
-            Table::Logs => self.rewrite::<LogRow>(segments, name, keep),
-            Table::Metrics => self.rewrite::<PointRow>(segments, name, keep),
+            Table::Spans => self.rewrite::<Row>(segments, name, merged, keep),
+            Table::Logs => self.rewrite::<LogRow>(segments, name, merged, keep),
+            Table::Metrics => self.rewrite::<PointRow>(segments, name, merged, keep),
         }
     }
 
@@ -164,6 +182,7 @@ impl Shared {
         &self,
         segments: &[Arc<Segment>],
         name: Name,
+        merged: Vec<u64>,
         keep: impl Fn(&str) -> bool,
     ) -> io::Result<(u64, Option<Segment>)> {
         let mut chunk = Chunk::<R>::default();
@@ -183,7 +202,9 @@ impl Shared {
         if chunk.rows.is_empty() {
             return Ok((left_out, None));
         }
-        let written = segment::write(&open::segments_dir(&self.dir, R::TABLE), name, &[&chunk])?;
+        let step = segments.first().and_then(|segment| segment.step());
+        let dir = open::segments_dir(&self.dir, R::TABLE);
+        let written = segment::write_as(&dir, name, &[&chunk], &Downsampled { step, merged })?;
         Ok((left_out, Some(written)))
     }
 
@@ -204,7 +225,8 @@ impl Shared {
             }
             let name = Name { revision: segment.name.revision + 1, ..segment.name };
             let one = std::slice::from_ref(&segment);
-            let (rows, written) = self.rewrite_any(table, one, name, |other| other != service)?;
+            // Whose the requests are that no row is left of is not known: all of them are forgotten.
+            let (rows, written) = self.rewrite_any(table, one, name, Vec::new(), |other| other != service)?;
             if rows == 0 {
                 // It was not there after all; what was written is not needed.
                 written.iter().for_each(Segment::doom);

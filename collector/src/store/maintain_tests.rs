@@ -29,14 +29,14 @@ use crate::query::exec::{Limits, Queries};
 use crate::query::request::{SortBy, SpansAnswer, SpansRequest};
 use crate::query::signals::{LogsAnswer, LogsRequest, MetricAnswer, MetricRequest};
 
-const BASE: u64 = 1_700_000_000_000_000_000;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const BASE: u64 = 1_700_000_000_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
-fn attribute(key: &str, value: Any) -> KeyValue {
+pub(super) fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-fn resource(service: &str) -> Option<Resource> {
+pub(super) fn resource(service: &str) -> Option<Resource> {
     let attributes = vec![attribute("service.name", Any::StringValue(service.to_owned()))];
     Some(Resource { attributes, ..Resource::default() })
 }
@@ -147,7 +147,7 @@ fn metrics(service: &str, numbers: std::ops::Range<u64>) -> Bytes {
 }
 
 /// A store that is looked after only when the test says so.
-fn open(path: &Path, change: impl FnOnce(&mut Options)) -> Arc<Store> {
+pub(super) fn open(path: &Path, change: impl FnOnce(&mut Options)) -> Arc<Store> {
     let mut options =
         Options { keep_free: 0, maintain_every: Duration::from_secs(3_600), ..Options::default() };
     change(&mut options);
@@ -187,7 +187,7 @@ fn all(store: &Arc<Store>) -> (SpansAnswer, LogsAnswer, Vec<MetricAnswer>) {
 }
 
 /// Waits until the log has nothing that is not in segments.
-fn settle(store: &Store) {
+pub(super) fn settle(store: &Store) {
     let log = super::open::log_dir(&store.shared.dir);
     let mut contents = store.shared.state.lock();
     while !contents.frozen.is_empty() || super::wal::generations(&log).unwrap().len() > 1 {
@@ -195,7 +195,7 @@ fn settle(store: &Store) {
     }
 }
 
-fn files(dir: &Path, table: &str) -> usize {
+pub(super) fn files(dir: &Path, table: &str) -> usize {
     let all = std::fs::read_dir(dir.join(table)).unwrap();
     all.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "parquet"))
         .count()

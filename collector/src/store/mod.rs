@@ -3,6 +3,9 @@
 mod amount;
 mod batch;
 pub(crate) mod disk;
+mod downsample;
+#[cfg(test)]
+mod downsample_tests;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -34,7 +34,12 @@ pub struct Options {
     pub keep_for: Option<std::time::Duration>,
     /// When segments take more bytes than this, the oldest are removed.
     pub keep_bytes: Option<u64>,
-    /// How often it is looked for what is to be removed or put together.
+    /// Metrics that are older than this are downsampled: fewer points are kept that give the same answers at steps of
+    /// [`Self::downsample_metrics_step`] and at multiples of it. None by default: what came is kept exactly.
+    pub downsample_metrics_after: Option<std::time::Duration>,
+    /// The step to which metrics are downsampled.
+    pub downsample_metrics_step: std::time::Duration,
+    /// How often it is looked for what is to be removed, downsampled or put together.
     pub maintain_every: std::time::Duration,
     /// How many of the spans that came last are remembered, so that those that come again are known at once; segments
     /// are asked for earlier ones. Up to twice as many take about ten bytes each.
@@ -50,6 +55,8 @@ impl Default for Options {
             keep_free: 64 << 20,
             keep_for: None,
             keep_bytes: None,
+            downsample_metrics_after: None,
+            downsample_metrics_step: std::time::Duration::from_secs(300),
             maintain_every: std::time::Duration::from_secs(30),
             remembered: REMEMBERED,
         }
@@ -76,13 +83,17 @@ pub struct Figures {
     pub expired: u64,
     /// Segments that were put together into larger ones.
     pub compacted: u64,
+    /// Segments of metrics that were downsampled.
+    pub downsampled: u64,
+    /// Points that went from them.
+    pub downsampled_points: u64,
     /// Spans that are not over.
     pub pending: u64,
     /// Those that were forgotten, since there were too many.
     pub pending_dropped: u64,
     /// Why nothing can be written now, if so.
     pub trouble: Option<String>,
-    /// Why segments could not be removed or put together the last time, if so.
+    /// Why segments could not be removed, downsampled or put together the last time, if so.
     pub maintenance: Option<String>,
 }
 

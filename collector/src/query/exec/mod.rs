@@ -5,13 +5,16 @@ mod coded;
 mod figures;
 mod filter;
 mod logs;
-mod metrics;
+pub(crate) mod metrics;
 mod parallel;
 mod render;
 mod rollup;
 mod spans;
 mod stats;
+mod system;
 
+#[cfg(test)]
+mod before_tests;
 #[cfg(test)]
 mod signal_tests;
 #[cfg(test)]
@@ -33,6 +36,7 @@ use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, Conversation
 use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
+use super::system::{SystemAnswer, SystemRequest};
 use super::traceql::{Field, Intrinsic, Scope, parse_field, parse_filter};
 use crate::clock;
 
@@ -273,6 +277,14 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn metric(&self, request: &MetricRequest, control: &Control) -> Result<MetricAnswer, QueryError> {
         metrics::answer(self, request, control)
+    }
+
+    /// How the machine, the database connections and the cache of programs are.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn system(&self, request: &SystemRequest, control: &Control) -> Result<SystemAnswer, QueryError> {
+        system::answer(self, request, control)
     }
 
     /// What conversations came to so far.

@@ -22,8 +22,8 @@ use super::*;
 use crate::ingest::{Accepted, Ingest as _, Signal};
 use crate::store::{Options, Store};
 
-const BASE: u64 = 1_790_000_000_000_000_000;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const BASE: u64 = 1_790_000_000_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 fn attribute(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(Any::StringValue(value.to_owned())) };
@@ -36,17 +36,17 @@ fn resource(instance: &str) -> Option<Resource> {
 }
 
 /// A store whose generations are complete after this many rows.
-fn open(path: &Path, segment_rows: usize) -> Arc<Store> {
+pub(super) fn open(path: &Path, segment_rows: usize) -> Arc<Store> {
     let options = Options { segment_rows, keep_free: 0, ..Options::default() };
     Arc::new(Store::open(path, options).unwrap())
 }
 
-fn send(store: &Store, signal: Signal, request: Vec<u8>) -> Accepted {
+pub(super) fn send(store: &Store, signal: Signal, request: Vec<u8>) -> Accepted {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(store.ingest(signal, request.into())).unwrap()
 }
 
-fn queries(store: &Arc<Store>) -> Queries {
+pub(super) fn queries(store: &Arc<Store>) -> Queries {
     Queries::new(Arc::clone(store) as _, Limits::default())
 }
 
@@ -160,18 +160,18 @@ fn a_record_without_a_time_has_that_of_its_receipt_also_after_a_restart() {
     assert_eq!(times[0], times[1]);
 }
 
-fn metrics_request(instance: &str, metrics: Vec<Metric>) -> Vec<u8> {
+pub(super) fn metrics_request(instance: &str, metrics: Vec<Metric>) -> Vec<u8> {
     let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
     let resource_metrics =
         vec![ResourceMetrics { resource: resource(instance), scope_metrics, ..ResourceMetrics::default() }];
     ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
 }
 
-fn metric(name: &str, data: Data) -> Metric {
+pub(super) fn metric(name: &str, data: Data) -> Metric {
     Metric { name: name.to_owned(), unit: "s".to_owned(), data: Some(data), ..Metric::default() }
 }
 
-fn number(time: u64, value: Value, agent: &str) -> NumberDataPoint {
+pub(super) fn number(time: u64, value: Value, agent: &str) -> NumberDataPoint {
     NumberDataPoint {
         start_time_unix_nano: BASE,
         time_unix_nano: BASE + time * SECOND,
@@ -195,7 +195,7 @@ fn exponential(time: u64, scale: i32, counts: Vec<u64>) -> Data {
     Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], aggregation_temporality: 2 })
 }
 
-fn asked(
+pub(super) fn asked(
     queries: &Queries,
     name: &str,
     with: impl FnOnce(&mut MetricRequest),

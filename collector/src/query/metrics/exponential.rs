@@ -35,6 +35,11 @@ impl Buckets {
         }
     }
 
+    /// The offset, and the counts from there on.
+    pub(crate) fn parts(&self) -> (i64, impl Iterator<Item = u64> + '_) {
+        (self.offset, self.counts.iter().copied())
+    }
+
     /// Puts what lies beyond `last`, of either sign, there.
     fn clamp(&mut self, last: i64) {
         let end = self.offset + self.counts.len() as i64;
@@ -130,6 +135,16 @@ impl Exponential {
 
     pub(crate) const fn scale(&self) -> i32 {
         self.scale
+    }
+
+    /// How many values are zero, and how close to it these are.
+    pub(crate) const fn zero(&self) -> (u64, f64) {
+        (self.zero_count, self.zero_threshold)
+    }
+
+    /// The buckets of positive values, and those of negative ones.
+    pub(crate) const fn sides(&self) -> [&Buckets; 2] {
+        [&self.positive, &self.negative]
     }
 
     fn coarsen_to(&mut self, scale: i32) {

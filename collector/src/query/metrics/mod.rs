@@ -8,10 +8,12 @@
 mod distribution;
 mod exponential;
 mod series;
+mod thin;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use distribution::{Distribution, Shape};
-pub(super) use exponential::{Buckets, Exponential};
-pub(super) use series::{Increase, Kind, Point, Reading, Temporality, increases};
+pub(crate) use distribution::{Distribution, Shape};
+pub(crate) use exponential::{Buckets, Exponential};
+pub(crate) use series::{Counting, Increase, Kind, Point, Reading, Temporality, increases};
+pub(crate) use thin::{Fate, thin};

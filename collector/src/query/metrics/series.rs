@@ -66,9 +66,35 @@ pub(crate) struct Point {
     /// Whether what it counts never goes down.
     pub(crate) monotonic: bool,
     pub(crate) time: i64,
-    /// Whether the sender told since when it counts.
-    pub(crate) started: bool,
+    /// Since when it counts, if the sender told.
+    pub(crate) start: Option<i64>,
     pub(crate) reading: Reading,
+}
+
+/// How points of a series are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Counting {
+    /// Each tells a state, of which the last one counts.
+    State,
+    /// Each tells what was counted since the one before.
+    Delta,
+    /// Each tells what was counted since the start: it is compared with the one before.
+    Cumulative,
+}
+
+impl Point {
+    /// How it is put together with others of its series.
+    pub(crate) fn counting(&self) -> Counting {
+        let state = self.kind == Kind::Gauge
+            || self.kind == Kind::Summary
+            || (!self.monotonic && self.temporality != Temporality::Delta)
+            || self.temporality == Temporality::None;
+        match self.temporality {
+            _ if state => Counting::State,
+            Temporality::Delta => Counting::Delta,
+            Temporality::None | Temporality::Cumulative => Counting::Cumulative,
+        }
+    }
 }
 
 /// What one point adds to what is known.
@@ -91,28 +117,27 @@ pub(crate) fn increases(mut points: Vec<Point>) -> Vec<Increase> {
     let mut out = Vec::with_capacity(points.len());
     let mut before: Option<(u64, Reading)> = None;
     for point in points {
-        let state = point.kind == Kind::Gauge
-            || point.kind == Kind::Summary
-            || (!point.monotonic && point.temporality != Temporality::Delta)
-            || point.temporality == Temporality::None;
-        let reading = if state || point.temporality == Temporality::Delta {
-            Some(point.reading)
-        } else {
+        let counting = point.counting();
+        let reading = if counting == Counting::Cumulative {
             let earlier = before.take().filter(|(series, _)| *series == point.series);
             let increase = match &earlier {
                 Some((_, earlier)) => Some(since(&point.reading, earlier)),
-                None => point.started.then(|| point.reading.clone()),
+                None => point.start.map(|_| point.reading.clone()),
             };
             before = Some((point.series, point.reading));
             increase
+        } else {
+            Some(point.reading)
         };
         let (group, series, kind, time) = (point.group, point.series, point.kind, point.time);
+        let state = counting == Counting::State;
         out.extend(reading.map(|reading| Increase { group, series, kind, time, state, reading }));
     }
     out
 }
 
-fn since(now: &Reading, earlier: &Reading) -> Reading {
+/// What was counted after an earlier reading; all of it, if it is no later state of that one.
+pub(super) fn since(now: &Reading, earlier: &Reading) -> Reading {
     match (now, earlier) {
         (Reading::Number(now), Reading::Number(earlier)) if now >= earlier => Reading::Number(now - earlier),
         (Reading::Values(now), Reading::Values(earlier)) => {

@@ -116,7 +116,7 @@ fn number(series: u64, time: i64, value: f64, started: bool) -> Point {
         temporality: Temporality::Cumulative,
         monotonic: true,
         time,
-        started,
+        start: started.then_some(0),
         reading: Reading::Number(value),
     }
 }

@@ -228,7 +228,11 @@ fn write_count(count: u64, out: &mut String) {
     out.push_str(&count.to_string());
 }
 
-fn explicit(point: &HistogramDataPoint, text: &mut String) -> Result<(), String> {
+/// Writes the buckets of a histogram.
+///
+/// # Errors
+/// When it is none.
+pub(in crate::store) fn explicit(point: &HistogramDataPoint, text: &mut String) -> Result<(), String> {
     let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
     // Both may be left out: then there are only count and sum.
     let fits = counts.len() == bounds.len() + 1 || (counts.is_empty() && bounds.is_empty());
@@ -245,7 +249,8 @@ fn explicit(point: &HistogramDataPoint, text: &mut String) -> Result<(), String>
     Ok(())
 }
 
-fn exponential(point: &ExponentialHistogramDataPoint, text: &mut String) {
+/// Writes the buckets of an exponential histogram.
+pub(in crate::store) fn exponential(point: &ExponentialHistogramDataPoint, text: &mut String) {
     let mut object = members(text);
     write_int(i64::from(point.scale), object.key("scale"));
     write_count(point.zero_count, object.key("zero_count"));

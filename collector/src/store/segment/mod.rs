@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 
@@ -19,12 +21,25 @@ use crate::query::Table;
 pub(super) use entries::{batch_entry, trace_entry};
 pub(super) use index::{Index, Tests};
 pub(super) use read::{SegmentPart, each_batch, identities};
-pub(super) use write::write;
+pub(super) use write::{write, write_as};
 
 /// Rows of a block: of a page, and of a bloom filter.
 pub(super) const BLOCK: usize = 2_048;
 /// The key of the footer that lists the attributes which the column `attributes` never holds.
 const PURE: &str = "agentvitals.pure";
+/// The key of the footer that tells to which step points were downsampled, in nanoseconds.
+const STEP: &str = "agentvitals.downsampled";
+/// The key of the footer that lists the requests whose points are all in those of others.
+const MERGED: &str = "agentvitals.merged";
+
+/// What the footer tells of a segment whose points were downsampled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Downsampled {
+    /// The step in nanoseconds; none if all points are as they came.
+    pub(super) step: Option<i64>,
+    /// The requests that no row is left of, though what they counted is in others: they are known when they come again.
+    pub(super) merged: Vec<u64>,
+}
 
 /// A segment that can be read.
 #[derive(Debug)]
@@ -71,6 +86,12 @@ impl Name {
     }
 }
 
+/// What the footer has for a key.
+fn entry<'a>(metadata: &'a ArrowReaderMetadata, key: &str) -> Option<&'a str> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata()?;
+    entries.iter().find(|entry| entry.key == key)?.value.as_deref()
+}
+
 impl Segment {
     /// Opens a segment. An index that is missing or damaged is made again from the rows.
     pub(super) fn open(table: Table, path: PathBuf) -> io::Result<Self> {
@@ -93,15 +114,22 @@ impl Segment {
                 index
             }
         };
-        let pure = metadata
-            .metadata()
-            .file_metadata()
-            .key_value_metadata()
-            .and_then(|entries| entries.iter().find(|entry| entry.key == PURE))
-            .and_then(|entry| serde_json::from_str(entry.value.as_deref()?).ok())
-            .unwrap_or_default();
+        let pure =
+            entry(&metadata, PURE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
         Ok(Self { table, path, name, bytes, rows, index, metadata, pure, doomed: AtomicBool::new(false) })
+    }
+
+    /// The step to which its points were downsampled, in nanoseconds.
+    pub(super) fn step(&self) -> Option<i64> {
+        entry(&self.metadata, STEP)?.parse().ok()
+    }
+
+    /// The requests that no row is left of, though they must be known when they come again.
+    pub(super) fn merged(&self) -> Vec<u64> {
+        let bytes = entry(&self.metadata, MERGED).and_then(|text| STANDARD.decode(text).ok());
+        let bytes = bytes.unwrap_or_default();
+        bytes.chunks_exact(8).filter_map(|hash| Some(u64::from_le_bytes(hash.try_into().ok()?))).collect()
     }
 
     /// Removes its files when nobody reads it any more.

@@ -262,6 +262,9 @@ pub(in crate::store) fn identities(
     blocks: Option<&[u32]>,
     mut f: impl FnMut(u64),
 ) -> Result<(), QueryError> {
+    if blocks.is_none() {
+        segment.merged().into_iter().for_each(&mut f);
+    }
     guarded(&segment.path, || read_identities(segment, blocks, &mut f))?
 }
 

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::DataType;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::{BLOCK, Index, Name, PURE, Segment};
+use super::{BLOCK, Downsampled, Index, MERGED, Name, PURE, STEP, Segment};
 use crate::query::Columns;
 use crate::store::disk;
 use crate::store::spans::assemble::{At, assemble};
@@ -25,6 +27,16 @@ pub(in crate::store) fn write<R: Record>(
     dir: &Path,
     name: Name,
     chunks: &[&Chunk<R>],
+) -> io::Result<Segment> {
+    write_as(dir, name, chunks, &Downsampled::default())
+}
+
+/// The same of points that were downsampled.
+pub(in crate::store) fn write_as<R: Record>(
+    dir: &Path,
+    name: Name,
+    chunks: &[&Chunk<R>],
+    downsampled: &Downsampled,
 ) -> io::Result<Segment> {
     let mut order: Vec<(i64, At)> = Vec::with_capacity(chunks.iter().map(|chunk| chunk.rows.len()).sum());
     for (place, chunk) in (0_u32..).zip(chunks) {
@@ -46,7 +58,7 @@ pub(in crate::store) fn write<R: Record>(
             let index = Index::build(&assembled.batch, R::TABLE.time_column());
             disk::write_atomically(&beside, &index.to_bytes())
         });
-        let rows = write_parquet(&unfinished, &assembled.batch, &assembled.pure);
+        let rows = write_parquet(&unfinished, &assembled.batch, footer(&assembled.pure, downsampled));
         (index.join().unwrap_or_else(|_| Err(io::Error::other("the index cannot be made"))), rows)
     });
     match index.and(rows).and_then(|()| disk::publish(&unfinished, &target)) {
@@ -60,10 +72,21 @@ pub(in crate::store) fn write<R: Record>(
     }
 }
 
-fn write_parquet(path: &Path, batch: &RecordBatch, pure: &[String]) -> io::Result<()> {
+/// What readers of Parquet are not told by the columns.
+fn footer(pure: &[String], downsampled: &Downsampled) -> Vec<KeyValue> {
+    let mut entries = vec![(PURE, serde_json::to_string(pure).unwrap_or_default())];
+    entries.extend(downsampled.step.map(|step| (STEP, step.to_string())));
+    if !downsampled.merged.is_empty() {
+        let bytes: Vec<u8> = downsampled.merged.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+        entries.push((MERGED, STANDARD.encode(bytes)));
+    }
+    entries.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+}
+
+fn write_parquet(path: &Path, batch: &RecordBatch, footer: Vec<KeyValue>) -> io::Result<()> {
     let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
     let file = File::create(path).map_err(|error| disk::named(path, &error))?;
-    let properties = properties(batch, pure);
+    let properties = properties(batch, footer);
     let mut writer = ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| told(&e))?;
     writer.write(batch).map_err(|error| io_error(error, path))?;
     writer.close().map_err(|error| io_error(error, path))?;
@@ -81,8 +104,7 @@ fn io_error(error: parquet::errors::ParquetError, path: &Path) -> io::Error {
     }
 }
 
-fn properties(batch: &RecordBatch, pure: &[String]) -> WriterProperties {
-    let pure = serde_json::to_string(pure).unwrap_or_default();
+fn properties(batch: &RecordBatch, footer: Vec<KeyValue>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("agentvitals ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
@@ -90,7 +112,7 @@ fn properties(batch: &RecordBatch, pure: &[String]) -> WriterProperties {
         .set_data_page_row_count_limit(BLOCK)
         .set_write_batch_size(BLOCK)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_key_value_metadata(Some(vec![KeyValue::new(PURE.to_owned(), pure)]));
+        .set_key_value_metadata(Some(footer));
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let path = || ColumnPath::from(vec![field.name().clone()]);
         match field.name().as_str() {

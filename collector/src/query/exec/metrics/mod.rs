@@ -1,7 +1,11 @@
 //! Metrics by group and step, and which there are.
 
+mod before;
 mod figures;
 mod read;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -10,36 +14,19 @@ use arrow_array::types::TimestampNanosecondType;
 use hashbrown::HashMap;
 
 use self::figures::Figures;
+pub(super) use self::read::PointColumns;
 use self::read::{Collected, Reader};
+pub(crate) use self::read::{point_columns, points};
 use super::render::Rows;
 use super::{Plan, Queries, check, parallel};
 use crate::query::engine::{Columns, Control, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
-use crate::query::metrics::{Kind, Reading, increases};
+use crate::query::metrics::{Kind, Point, Reading, increases};
 use crate::query::signals::{
     MetricAnswer, MetricGroup, MetricName, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
 
 /// What points are put together by: the number of the group, the step, the kind, and what shapes must have in common.
 type Key = (usize, Option<i64>, Kind, String);
-
-/// Columns besides attributes that a point is read from.
-const COLUMNS: [&str; 15] = [
-    "name",
-    "unit",
-    "type",
-    "temporality",
-    "monotonic",
-    "time",
-    "start_time",
-    "value",
-    "count",
-    "sum",
-    "min",
-    "max",
-    "buckets",
-    "resource",
-    "scope",
-];
 
 pub(super) fn names(
     queries: &Queries,
@@ -91,33 +78,36 @@ pub(super) fn answer(
     let by = super::grouped_by(&request.by)?;
     by.iter().try_for_each(|field| check(Table::Metrics, field))?;
     let plan = Plan::of(Table::Metrics, &request.q, request.start, request.end)?;
-    let mut columns: Vec<SpanColumn> = COLUMNS.map(SpanColumn::Fixed).to_vec();
-    // All of them: they tell one series from another.
-    columns.push(SpanColumn::Attributes);
     let mut must = plan.must.clone();
     must.push(Must::Name(request.name.clone()));
-    // What was counted until the time begins is what its first points are compared with.
-    let time = TimeRange { from: i64::MIN, to: plan.time.to };
-    let scan = Scan { table: Table::Metrics, time, must, columns: Columns::Some(columns), order: Order::Any };
+    let columns = Columns::Some(point_columns());
+    let scan = Scan { table: Table::Metrics, time: plan.time, must, columns, order: Order::Any };
     let parts = queries.engine.parts(&scan)?;
     let reader = Reader { plan: &plan, name: &request.name, by: &by, control };
-    let (all, scanned) =
+    let (all, mut scanned) =
         parallel::fold(&parts, control, |collected: &mut Collected, batch| reader.read(batch, collected))?;
     let mut collected = Collected::default();
     all.into_iter().for_each(|part| collected.merge(part));
     control.check()?;
-    let increases = increases(collected.points);
-    let inside = increases.into_iter().filter(|increase| plan.time.contains(increase.time));
+    let (earlier, read) = before::points(queries, &scan, &request.name, &collected, control)?;
+    scanned += read;
+    collected.points.extend(earlier);
+    let groups = grouped(collected.points, plan.time, request.step);
+    Ok(finish(request, groups, &collected.groups, limit, scanned))
+}
+
+/// What points come to in a time range, by what they are put together by.
+fn grouped(points: Vec<Point>, time: TimeRange, step: Option<i64>) -> HashMap<Key, Figures> {
     let mut groups: HashMap<Key, Figures> = HashMap::new();
-    for increase in inside {
-        let step = request.step.map(|step| increase.time.div_euclid(step) * step);
+    for increase in increases(points).into_iter().filter(|increase| time.contains(increase.time)) {
+        let step = step.map(|step| increase.time.div_euclid(step) * step);
         let shape = match &increase.reading {
             Reading::Number(_) => String::new(),
             Reading::Values(values) => values.shape.key(),
         };
         groups.entry((increase.group, step, increase.kind, shape)).or_default().add(increase);
     }
-    Ok(finish(request, groups, &collected.groups, limit, scanned))
+    groups
 }
 
 fn finish(
