@@ -77,12 +77,13 @@ impl<R: Stored> Part for ChunkPart<R> {
             Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
             Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
         }
-        if !rows.is_empty() {
+        let read = rows.len() as u64;
+        if read > 0 {
             let rows: Vec<At> = rows.iter().map(|&row| At { chunk: 0, row }).collect();
             let made = assemble(&[self.chunk.as_ref()], &rows, &self.scan.columns)
                 .map_err(|error| QueryError::Failed(format!("rows in memory cannot be read: {error}")))?;
             visit(&made.batch)?;
         }
-        Ok(self.chunk.rows.len() as u64)
+        Ok(read)
     }
 }

@@ -6,6 +6,7 @@
 //! `tests/architecture.rs` checks.
 
 pub mod host;
+
 /// Attribute keys.
 pub mod attr {
     /// Which operation a span is; see [`super::operation`].
