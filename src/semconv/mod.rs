@@ -6,6 +6,7 @@
 //! `tests/architecture.rs` checks.
 
 pub mod host;
+pub mod resource;
 
 /// Attribute keys.
 pub mod attr {
@@ -234,16 +235,6 @@ pub mod attr {
                 | "gen_ai.completion"
         ) || key.starts_with(PROMPT_VARIABLE_PREFIX)
     }
-}
-
-/// Resource attributes.
-pub mod resource {
-    /// The service's name.
-    pub const SERVICE_NAME: &str = "service.name";
-
-    /// What the SDK says of itself, beside the attributes of the OpenTelemetry SDK.
-    pub(crate) const DISTRO: [(&str, &str); 2] =
-        [("telemetry.distro.name", "agentvitals"), ("telemetry.distro.version", env!("CARGO_PKG_VERSION"))];
 }
 
 /// Values of [`attr::OPERATION_NAME`].

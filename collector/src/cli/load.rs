@@ -1,11 +1,13 @@
 //! `agentvitals load`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{End, FAILED, OK, Terminal, printable};
 use crate::Error;
 use crate::api::time::parse_duration;
-use crate::load::{self, Compression, Options, Protocol, Report};
+use crate::load::{self, Compression, Direct, Options, Protocol, Report};
+use crate::store::{self, Store};
 use crate::token::Token;
 
 /// Sends GenAI traces to an OTLP endpoint, and tells what was acknowledged and how fast.
@@ -78,7 +80,9 @@ fn options(arguments: Arguments) -> Result<Options, Error> {
     let mut options = Options::new(arguments.endpoint);
     options.spans = arguments.spans.or_else(|| options.spans.filter(|_| duration.is_none()));
     options.duration = duration;
-    options.data_dir = arguments.data_dir;
+    if let Some(path) = &arguments.data_dir {
+        options.direct = Some(Direct(Arc::new(Store::open(path, store::Options::default())?)));
+    }
     options.protocol = arguments.protocol;
     options.compression = arguments.compression;
     options.rate = arguments.rate;

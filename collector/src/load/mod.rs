@@ -19,6 +19,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::ingest::Ingest;
 use crate::token::Token;
 use report::Tally;
 use send::{Outcome, Sender};
@@ -59,14 +60,25 @@ pub enum Compression {
     Zstd,
 }
 
+/// What takes requests in this process.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "a value with a way to be shown")]
+pub struct Direct(pub Arc<dyn Ingest>);
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Direct")
+    }
+}
+
 /// What is sent, where and how fast.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// Where OTLP goes, such as `http://127.0.0.1:4317`.
     pub endpoint: String,
-    /// The directory of a store that takes the requests in place of the endpoint: what it takes without a network.
-    pub data_dir: Option<PathBuf>,
+    /// What takes the requests in place of the endpoint: for what it takes without a network.
+    pub direct: Option<Direct>,
     /// How requests are sent.
     pub protocol: Protocol,
     /// How they are compressed.
@@ -97,7 +109,7 @@ impl Options {
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
-            data_dir: None,
+            direct: None,
             protocol: Protocol::Grpc,
             compression: Compression::None,
             token: Token::none(),
@@ -177,7 +189,7 @@ pub async fn run(
 
 fn check(options: &Options) -> Result<(), Error> {
     let wrong = |what: String| Err(Error::input(what));
-    if options.data_dir.is_none() && !options.endpoint.contains("://") {
+    if options.direct.is_none() && !options.endpoint.contains("://") {
         let endpoint = &options.endpoint;
         return wrong(format!("--endpoint {endpoint:?} is no URL, expected one like http://127.0.0.1:4317"));
     }

@@ -1,6 +1,5 @@
 //! One request to an OTLP endpoint, and what became of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +11,10 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::{Compression, Options, Protocol};
+use super::{Compression, Direct, Options, Protocol};
 use crate::Error;
 use crate::codec::{RETRY_INFO, Raw, RetryInfo, RpcStatus};
-use crate::ingest::{Ingest as _, Refusal, Signal};
-use crate::store::{self, Store};
+use crate::ingest::{Refusal, Signal};
 
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -49,16 +47,14 @@ pub(super) enum Sender {
         compression: Compression,
     },
     /// No connection at all.
-    Store(Arc<Store>),
+    Direct(Direct),
 }
 
 impl Sender {
     /// One for each connection.
     pub(super) async fn all(options: &Options) -> Result<Vec<Self>, Error> {
-        if let Some(path) = options.data_dir.clone() {
-            let opened = tokio::task::spawn_blocking(move || Store::open(&path, store::Options::default()));
-            let store = opened.await.map_err(|error| Error::failed(error.to_string()))??;
-            return Ok(vec![Self::Store(Arc::new(store)); options.connections]);
+        if let Some(direct) = &options.direct {
+            return Ok(vec![Self::Direct(direct.clone()); options.connections]);
         }
         let mut senders = Vec::new();
         for _ in 0..options.connections {
@@ -113,7 +109,7 @@ impl Sender {
             Self::Http { client, url, token, compression } => {
                 http(client, url, token.as_deref(), *compression, body).await
             }
-            Self::Store(store) => match store.ingest(Signal::Traces, body).await {
+            Self::Direct(Direct(direct)) => match direct.ingest(Signal::Traces, body).await {
                 Ok(accepted) => Outcome::Taken { rejected: accepted.rejected },
                 Err(Refusal::Overloaded { retry_after }) => Outcome::Later("overloaded", retry_after),
                 Err(Refusal::DiskFull { retry_after, .. }) => Outcome::Later("full", retry_after),
