@@ -106,5 +106,5 @@ fn a_store_can_be_loaded_without_a_server() {
     let server = Server::start(&data);
     assert_eq!(count(server.ready["api"].as_str().unwrap(), "{}"), 20_000);
     let (code, _, error) = load(&arguments);
-    assert!(code == 1 && error.contains(data.to_str().unwrap()), "{code}: {error}");
+    assert!(code == 2 && error.contains(data.to_str().unwrap()), "{code}: {error}");
 }

@@ -25,8 +25,8 @@ use super::wal::{self, Committed, Committer, Event, Rejected};
 use crate::Error;
 use crate::ingest::{Accepted, Ingest, Refusal, Reply, Signal};
 
-/// Generations that may wait to be written as segments; then the log waits.
-const MAX_FROZEN: usize = 2;
+/// Complete generations that are not segments yet while more is taken; with one more the log waits, so memory stays bounded.
+const MAX_FROZEN: usize = 1;
 /// Generations that are written at the same time: one thread could not keep up with what two cores take.
 const WRITERS: usize = 2;
 /// How long a sender should wait when too much is on its way.

@@ -75,9 +75,13 @@ fn drop_merged<R: Known>(chunk: &mut Chunk<R>, segment: &Segment) {
 
 fn drop_known<R: Known>(chunk: &mut Chunk<R>, segments: &[Arc<Segment>], forgotten: u64) -> usize {
     let before = chunk.rows.len();
+    let (earliest, latest) = chunk.times();
     for segment in segments.iter().filter(|segment| segment.name.generations.0 <= forgotten) {
-        let (first, last) = segment.index.times();
         drop_merged(chunk, segment);
+        let (first, last) = segment.index.times();
+        if last < earliest || first > latest {
+            continue;
+        }
         let entries = chunk.rows.iter().filter(|row| (first..=last).contains(&row.time()));
         let blocks = segment.index.blocks_of(entries.map(|row| (row.time(), row.entry())));
         if blocks.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int8Type, Int64Type, TimestampNanosecondType, UInt64Type};
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::{Array as _, RecordBatch, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 use parquet::arrow::ProjectionMask;
@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 
 use super::{BLOCK, Index, Segment};
 use crate::query::engine::{Flow, Visit};
-use crate::query::{Columns, Control, Order, Part, QueryError, Scan, SpanColumn, Table};
+use crate::query::{Columns, Control, Must, Order, Part, QueryError, Scan, SpanColumn, Table};
 use crate::store::spans::chunk::identity;
 
 /// Blocks that are read at once at most, when rows are wanted in order.
@@ -92,6 +92,32 @@ impl SegmentPart {
         Ok((below, below + inside))
     }
 
+    /// The rows of these that belong to one of the traces.
+    fn rows_of_traces(
+        &self,
+        file: &File,
+        ranges: Vec<(usize, usize)>,
+        traces: &[&[u8; 16]],
+    ) -> Result<Vec<(usize, usize)>, QueryError> {
+        let told = |error: &dyn std::fmt::Display| failed(&self.segment, error);
+        let place = self.segment.metadata.schema().index_of("trace_id").map_err(|error| told(&error))?;
+        let mut rows = ranges.iter().flat_map(|&(first, end)| first..end);
+        let reader = reader(file, &self.segment.metadata, Some(&[place]), Some(ranges.clone()), 4 * BLOCK);
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for batch in reader.map_err(|error| told(&error))? {
+            let batch = batch.map_err(|error| told(&error))?;
+            let ids = batch.column(0).as_fixed_size_binary();
+            for (id, row) in (0..ids.len()).map(|place| ids.value(place)).zip(rows.by_ref()) {
+                match found.last_mut() {
+                    _ if !traces.iter().any(|trace| trace.as_slice() == id) => {}
+                    Some(last) if last.1 == row => last.1 = row + 1,
+                    _ => found.push((row, row + 1)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn read_blocks(
         &self,
         file: &File,
@@ -107,6 +133,12 @@ impl SegmentPart {
                 _ if first < end => ranges.push((first, end)),
                 _ => {}
             }
+        }
+        // All columns of some rows: which ones, one column tells, and the others are read of these only.
+        if columns.is_none()
+            && let Some(traces) = traces(&self.scan.must)
+        {
+            ranges = self.rows_of_traces(file, ranges, &traces)?;
         }
         let mut rows = 0;
         if ranges.is_empty() {
@@ -180,6 +212,18 @@ impl SegmentPart {
         }
         Ok(rows)
     }
+}
+
+/// The traces to one of which every row belongs, if a scan asks for some.
+fn traces(must: &[Must]) -> Option<Vec<&[u8; 16]>> {
+    let trace = |must| match must {
+        &Must::Trace(ref id) => Some(id),
+        _ => None,
+    };
+    must.iter().find_map(|must| match must {
+        Must::AnyOf(any) => any.iter().map(trace).collect(),
+        must => Some(vec![trace(must)?]),
+    })
 }
 
 /// Does what reads a file. The reader of Parquet panics on some files that are damaged: that is an error of this file, and
