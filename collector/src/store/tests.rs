@@ -1,6 +1,7 @@
 //! The store as a whole: what is taken is found, with its types, whatever happens in between.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
@@ -124,6 +125,10 @@ fn what_is_acknowledged_is_found_at_once_in_segments_and_after_a_restart() {
     }
     settle(&store);
     assert!(store.figures().spans.segments >= 1, "{:?}", store.figures());
+    for file in std::fs::read_dir(dir.path().join("spans")).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
     drop(store);
     let store = open(dir.path());
     settle(&store);

@@ -1,7 +1,8 @@
 //! Writes a segment: sorted by start, the index first, so that a segment is there with its index or not at all.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use arrow_array::{Array as _, RecordBatch};
@@ -85,7 +86,8 @@ fn footer(pure: &[String], downsampled: &Downsampled) -> Vec<KeyValue> {
 
 fn write_parquet(path: &Path, batch: &RecordBatch, footer: Vec<KeyValue>) -> io::Result<()> {
     let told = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
-    let file = File::create(path).map_err(|error| disk::named(path, &error))?;
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = open.map_err(|error| disk::named(path, &error))?;
     let properties = properties(batch, footer);
     let mut writer = ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| told(&e))?;
     writer.write(batch).map_err(|error| io_error(error, path))?;
