@@ -21,7 +21,14 @@ const VERSION: &str = "VERSION";
 pub(crate) struct DataDir {
     path: PathBuf,
     /// Holds the lock: the system lets go of it when the file is closed, however the process ends.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child process that is being started just now has the file open too.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDir {
@@ -39,7 +46,7 @@ impl DataDir {
         let lock = lock(&path)?;
         check_version(&path)?;
         remove_temporary(&path).map_err(|e| told("cannot remove unfinished files from", &e))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// Where it is, absolute.

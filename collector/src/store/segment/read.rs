@@ -96,13 +96,13 @@ impl SegmentPart {
     fn rows_of_traces(
         &self,
         file: &File,
-        ranges: Vec<(usize, usize)>,
+        ranges: &[(usize, usize)],
         traces: &[&[u8; 16]],
     ) -> Result<Vec<(usize, usize)>, QueryError> {
         let told = |error: &dyn std::fmt::Display| failed(&self.segment, error);
         let place = self.segment.metadata.schema().index_of("trace_id").map_err(|error| told(&error))?;
         let mut rows = ranges.iter().flat_map(|&(first, end)| first..end);
-        let reader = reader(file, &self.segment.metadata, Some(&[place]), Some(ranges.clone()), 4 * BLOCK);
+        let reader = reader(file, &self.segment.metadata, Some(&[place]), Some(ranges.to_owned()), 4 * BLOCK);
         let mut found: Vec<(usize, usize)> = Vec::new();
         for batch in reader.map_err(|error| told(&error))? {
             let batch = batch.map_err(|error| told(&error))?;
@@ -138,7 +138,7 @@ impl SegmentPart {
         if columns.is_none()
             && let Some(traces) = traces(&self.scan.must)
         {
-            ranges = self.rows_of_traces(file, ranges, &traces)?;
+            ranges = self.rows_of_traces(file, &ranges, &traces)?;
         }
         let mut rows = 0;
         if ranges.is_empty() {
@@ -216,10 +216,12 @@ impl SegmentPart {
 
 /// The traces to one of which every row belongs, if a scan asks for some.
 fn traces(must: &[Must]) -> Option<Vec<&[u8; 16]>> {
-    let trace = |must| match must {
-        &Must::Trace(ref id) => Some(id),
-        _ => None,
-    };
+    fn trace(must: &Must) -> Option<&[u8; 16]> {
+        match must {
+            Must::Trace(id) => Some(id),
+            _ => None,
+        }
+    }
     must.iter().find_map(|must| match must {
         Must::AnyOf(any) => any.iter().map(trace).collect(),
         must => Some(vec![trace(must)?]),
