@@ -23,6 +23,9 @@ use crate::store::spans::chunk::identity;
 
 /// Blocks that are read at once at most, when rows are wanted in order.
 const MOST_BLOCKS: usize = 16;
+/// So few are read at once in any case. What is looked for is rare then, so most are needed; and each time that reading begins
+/// anew, every column's dictionary is read, and a decompressor is made for it.
+const FEW_BLOCKS: usize = 32;
 
 /// The blocks of a segment that may hold what a scan looks for.
 #[derive(Debug)]
@@ -186,7 +189,8 @@ impl SegmentPart {
             return Ok(rows);
         }
         // The newest first: a few blocks at once from the end, more and more of them, each read turned round.
-        let (mut rows, mut left, mut at_once) = (0, self.blocks.as_slice(), 1);
+        let (mut rows, mut left) = (0, self.blocks.as_slice());
+        let mut at_once = if left.len() <= FEW_BLOCKS { left.len() } else { 1 };
         while !left.is_empty() {
             control.check()?;
             let (rest, blocks) = left.split_at(left.len().saturating_sub(at_once));
