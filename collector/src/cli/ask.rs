@@ -73,6 +73,9 @@ pub(super) struct StatsArguments {
     /// Figures for each time step of this length, such as 1m
     #[arg(long, value_name = "DURATION")]
     step: Option<String>,
+    /// At most so many groups, those with most spans first
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
     #[command(flatten)]
     range: Range,
     #[command(flatten)]
@@ -143,7 +146,7 @@ pub(super) fn stats(arguments: &StatsArguments, terminal: &mut Terminal<'_>) -> 
         end,
         by: arguments.by.clone(),
         step: arguments.step.as_deref().map(step).transpose()?,
-        limit: None,
+        limit: Some(arguments.limit),
     };
     let answer: StatsAnswer = post(&arguments.common, "stats", &request, &request.q)?;
     if arguments.common.json {

@@ -134,7 +134,7 @@ fn check(table: Table, field: &Field) -> Result<(), QueryError> {
         return Ok(());
     }
     Err(QueryError::invalid(format!(
-        "{} have no `{field}`; they have attributes, those of their resource and instrumentation, and name",
+        "{} have no `{field}`; they have attributes (`.key`), those of their resource and instrumentation, and name",
         table.name()
     )))
 }
