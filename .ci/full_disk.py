@@ -34,6 +34,16 @@ def fill(leave):
             pass
 
 
+def fill_for_good(leave):
+    """The same, until it stays so: a segment that was just written frees the log that it was made of."""
+    since = time.monotonic()
+    while time.monotonic() < since + 1:
+        if free() > leave:
+            fill(leave)
+            since = time.monotonic()
+        time.sleep(0.05)
+
+
 def load():
     return batches.Senders(server, todo, first, padding=600)
 
@@ -102,11 +112,12 @@ server.start()
 senders = load()
 until("it says that the disk is full", lambda: full(senders))
 end(senders)
+fill_for_good(leave=60 << 20)
 check_refusals()
 check_answers()
 look("full")
 
-fill(leave=0)
+fill_for_good(leave=0)
 check_refusals()
 check_answers()
 look("not a byte left")
@@ -130,9 +141,10 @@ server.kill()
 end(senders)
 
 server.start()
+fill_for_good(leave=60 << 20)
 check_refusals()
 look("killed while it was full")
-fill(leave=0)
+fill_for_good(leave=0)
 server.kill()
 try:
     server.start()
