@@ -37,20 +37,27 @@
 //! The OpenTelemetry crates that agentvitals was built against are re-exported: use these, since spans that are made with
 //! another version of them go nowhere.
 
+pub mod alert;
 mod clock;
 mod config;
 pub mod cost;
 mod error;
 mod errors;
 pub mod export;
+pub mod forecast;
+pub mod health;
+#[cfg(feature = "http-client")]
+mod http_client;
 mod instruments;
 mod layer;
 mod names;
 mod operation;
+pub mod probe;
 pub mod propagation;
 pub mod sampling;
 pub mod semconv;
 mod span;
+pub mod statistics;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -74,7 +81,7 @@ pub use span::{
 pub use telemetry::{
     Builder, DEFAULT_MAX_OPEN_OPERATIONS, Measured, Status, Telemetry, VitalsLayer, builder,
 };
-pub use views::Performance;
+pub use views::{Performance, Subject, SubjectKind};
 
 // The crates that agentvitals was built against: with another version of one of them, spans go nowhere.
 pub use {opentelemetry, opentelemetry_sdk, tracing, tracing_opentelemetry, tracing_subscriber};

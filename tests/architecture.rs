@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 /// its equals.
 const LAYERS: &[&[&str]] = &[
     &["telemetry", "testing"],
+    &["alert", "forecast", "probe"],
+    &["health"],
     &["export", "instruments", "sampling", "span", "views"],
     &["layer"],
     &["cost", "propagation"],
     &["config", "operation"],
-    &["errors", "names"],
-    &["clock", "error", "semconv"],
+    &["errors", "http_client", "names"],
+    &["clock", "error", "semconv", "statistics"],
 ];
 
 /// Imports between modules of one line.

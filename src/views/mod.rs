@@ -4,6 +4,7 @@
 //! view never differs from what was exported, and costs the traced threads nothing.
 
 mod distribution;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use self::distribution::Distribution;
+pub use self::subject::{Subject, SubjectKind};
 use crate::operation::OperationKind;
 use crate::semconv::{attr, metric};
 

@@ -1,0 +1,1 @@
+//! Alerts: rules, their lifecycle, and where they go.

@@ -1,0 +1,1 @@
+//! Where a series of numbers is going.

@@ -1,0 +1,1 @@
+//! Active checks: is a tool, a server, an endpoint there, and how fast does it answer?
