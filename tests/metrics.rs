@@ -340,8 +340,10 @@ fn a_call_made_again_after_an_error_is_a_retry_and_to_another_model_a_fallback()
     );
     assert_eq!(
         rig.lines("agentvitals.fallbacks"),
-        ["error.type=rate_limit gen_ai.agent.name=a gen_ai.operation.name=chat gen_ai.provider.name=anthropic \
-          gen_ai.request.model=claude: 1"]
+        [
+            "error.type=rate_limit gen_ai.agent.name=a gen_ai.operation.name=chat gen_ai.provider.name=anthropic \
+          gen_ai.request.model=claude: 1"
+        ]
     );
 }
 

@@ -32,7 +32,7 @@ use crate::export::{Pipeline, Report};
 use crate::instruments::Instruments;
 use crate::layer::{AgentLayer, Shared};
 use crate::operation::Observe as _;
-use crate::views::{Performance, Views};
+use crate::views::{Performance, Totals, Views};
 use crate::{Clock, Config, Error, OperationKind, names};
 
 /// The name and version under which our spans and metrics are recorded.
@@ -69,6 +69,7 @@ pub struct Telemetry {
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     ledger: Arc<Ledger>,
+    totals: Arc<Totals>,
     views: Arc<Views>,
     tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
@@ -256,7 +257,21 @@ impl Telemetry {
     pub fn performance_of(&self, kind: OperationKind, name: &str) -> Option<Performance> {
         // Without a new collection the last one is still true, only older; after a shutdown it is the final one.
         let _ = self.pipeline.collect_blocking(COLLECT_TIMEOUT);
-        self.views.performance(kind, names::cut(name))
+        self.totals.performance(kind, names::cut(name))
+    }
+
+    /// What the collected aggregates say, by window: what health reads. [`collect`](Self::collect) makes it the newest.
+    pub fn views(&self) -> &Arc<Views> {
+        &self.views
+    }
+
+    /// Collects the metrics now, without exporting them, so that [`views`](Self::views) know of everything that has ended.
+    ///
+    /// # Errors
+    /// The exporter's thread is busy, or telemetry was shut down ([`Error::is_timeout`]): the views then say what the last
+    /// collection held.
+    pub fn collect(&self) -> Result<(), Error> {
+        self.pipeline.collect_blocking(COLLECT_TIMEOUT)
     }
 
     /// Agent runs that are going on, by agent.
