@@ -238,7 +238,7 @@ impl Telemetry {
 
     /// What model calls have cost so far, by provider, model and agent. Waits until finished calls are priced.
     pub fn cost(&self) -> CostReport {
-        self.settle();
+        self.measure();
         self.ledger.report()
     }
 
@@ -276,19 +276,19 @@ impl Telemetry {
 
     /// Agent runs that are going on, by agent.
     pub fn active_tasks(&self) -> std::collections::BTreeMap<&'static str, i64> {
-        self.settle();
+        self.measure();
         self.instruments.active().into_iter().map(|(agent, count)| (agent.as_str(), count)).collect()
     }
 
     /// Agents and tools whose newest call failed.
     pub fn open_failures(&self) -> Vec<(OperationKind, &'static str)> {
-        self.settle();
+        self.measure();
         self.instruments.open_failures().into_iter().map(|(kind, name)| (kind, name.as_str())).collect()
     }
 
     /// Whether telemetry works.
     pub fn status(&self) -> Status {
-        self.settle();
+        self.measure();
         let (operations, operations_refused) = self.shared.counts();
         let attached = self.shared.is_attached();
         let mut warnings = self.config.warnings.clone();
@@ -316,8 +316,14 @@ impl Telemetry {
     }
 
     /// Measures everything that is over.
-    fn settle(&self) {
+    fn measure(&self) {
         self.shared.sweep();
+        self.shared.settle();
+    }
+
+    /// Measures the operations whose spans have closed, on this thread, instead of soon on the SDK's own. Who reads numbers
+    /// from telemetry need not call it; a simulation on a manual clock may, to be the same each time.
+    pub fn settle(&self) {
         self.shared.settle();
     }
 
