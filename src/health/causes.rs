@@ -11,6 +11,9 @@ use super::detect::Evidence;
 use super::series::{FIRING, SUSPICIOUS, Series};
 use crate::views::{Subject, SubjectKind};
 
+/// How many times the evidence of any other agent it must be, for a model or tool to go wrong for one agent alone.
+const ALONE: f64 = 4.0;
+
 /// Something that looks wrong in the newest step.
 #[derive(Debug, Clone)]
 pub(super) struct Suspect {
@@ -24,7 +27,11 @@ pub(super) type All = BTreeMap<Subject, Series>;
 
 /// What is wrong by itself in the newest step. `recently` says whether something was told of lately.
 pub(super) fn find(all: &All, system: &Series, recently: impl Fn(Code, &Subject) -> bool) -> Vec<Suspect> {
-    let mut found = silence(all, system);
+    // Who waits for a call that does not end is not quiet by himself, nor is who waits for him.
+    let stalled = all.values().any(|series| {
+        series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject)
+    });
+    let mut found = if stalled { Vec::new() } else { silence(all, system) };
     let silent = !found.is_empty();
     for (subject, series) in all {
         for (code, evidence) in &series.now {
@@ -56,9 +63,17 @@ fn place(all: &All, subject: &Subject, code: Code) -> Option<Subject> {
     let whole = Subject::new(subject.kind, Arc::clone(&subject.name));
     match (subject.kind, &subject.agent) {
         (SubjectKind::Model | SubjectKind::Tool, None) => {
-            let mut suspicious = uses(all, subject).filter(|(_, series)| series.nats(code) >= SUSPICIOUS);
-            Some(match (suspicious.next(), suspicious.next()) {
-                (Some((agent, _)), None) => whole.used_by(Arc::clone(agent)),
+            let mut parts: Vec<(f64, &Arc<str>)> =
+                uses(all, subject).map(|(agent, series)| (series.nats(code), agent)).collect();
+            // If it is as usual for each of them, only the shares of the agents in it have changed.
+            if !parts.is_empty() && parts.iter().map(|(nats, _)| nats).sum::<f64>() < FIRING / 2.0 {
+                return None;
+            }
+            parts.retain(|(nats, _)| *nats >= SUSPICIOUS);
+            parts.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+            Some(match parts.as_slice() {
+                [(_, agent)] => whole.used_by(Arc::clone(agent)),
+                [(most, agent), (next, _), ..] if *most > ALONE * next => whole.used_by(Arc::clone(agent)),
                 _ => whole,
             })
         }
@@ -98,11 +113,24 @@ fn explained(all: &All, subject: &Subject, code: Code, recently: &impl Fn(Code, 
         Some(agent) => goes_round(agent),
         None => uses(all, &whole).any(|(agent, _)| goes_round(agent)),
     };
+    let held_up = |agent: &Arc<str>| {
+        all.values().any(|series| {
+            series.subject.agent.as_ref() == Some(agent)
+                && (series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject))
+        })
+    };
+    let stalled = || match &subject.agent {
+        Some(agent) => held_up(agent),
+        None => uses(all, &whole).any(|(agent, _)| held_up(agent)),
+    };
     match code {
-        Code::ContextGrowth | Code::EmptyOutput => loops(),
+        // Runs that were held up go on together.
+        Code::ContextGrowth => loops() || stalled(),
+        Code::EmptyOutput | Code::ModelError | Code::RateLimit => loops(),
         Code::ToolError => loops() || here(Code::Loop),
         Code::Cost => here(Code::ContextGrowth) || loops(),
-        Code::SlowModel | Code::SlowTool => here(Code::Stall),
+        Code::SlowModel => here(Code::Stall) || loops(),
+        Code::SlowTool => here(Code::Stall) || here(Code::Loop) || loops(),
         Code::Stall => here(Code::SlowModel) || here(Code::SlowTool),
         Code::FailingRuns => {
             let agent = &subject.name;

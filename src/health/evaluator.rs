@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::causes::{self, All};
 use super::detect::Evidence;
-use super::series::Series;
+use super::series::{SUSPICIOUS, Series};
 use super::{Code, Severity};
 use crate::views::{MAX_SERIES, Moment, Subject, SubjectKind};
 
@@ -100,12 +100,14 @@ impl Evaluator {
             open.get(&(code, subject.clone())).is_some_and(|open| open.clear <= RECENT)
         };
         let suspects = causes::find(&self.all, &self.system, recently);
+        if let Ok(name) = std::env::var("DBG_SUBJ") { for (subject, series) in &self.all { if subject.to_string().contains(&name) && self.steps > 1440 { eprintln!("DBG {} {subject} {:?} silent {}", self.steps - 1440, series.now, series.silent); } } }
         for open in self.open.values_mut() {
             open.clear = open.clear.saturating_add(1);
         }
         for suspect in suspects {
             self.tell(&suspect, now);
         }
+        self.hold();
         self.open.retain(|_, open| open.clear <= RECENT);
         self.findings()
     }
@@ -116,6 +118,16 @@ impl Evaluator {
         open.map(|open| open.finding.clone()).collect()
     }
 
+    /// What is told of goes on as long as something still speaks for it.
+    fn hold(&mut self) {
+        for ((code, subject), open) in &mut self.open {
+            let goes_on = self.all.get(subject).is_some_and(|series| series.nats(*code) >= SUSPICIOUS);
+            if goes_on && open.clear <= CLEAR {
+                open.clear = 0;
+            }
+        }
+    }
+
     fn tell(&mut self, suspect: &causes::Suspect, now: SystemTime) {
         let (code, evidence) = (suspect.code, suspect.evidence);
         let key = (code, suspect.subject.clone());
@@ -123,19 +135,31 @@ impl Evaluator {
         let whole = Subject::new(suspect.subject.kind, Arc::clone(&suspect.subject.name));
         if suspect.subject.agent.is_some()
             && let Some(open) = self.open.get_mut(&(code, whole))
-            && open.clear <= CLEAR
+            && open.clear <= RECENT
         {
             open.clear = 0;
             return;
         }
         let top_error = self.all.get(&suspect.subject).and_then(|series| series.top_error.clone());
-        let since = match self.open.get(&key) {
-            Some(open) if open.clear <= CLEAR => open.finding.since,
-            _ => now,
-        };
+        // What comes back so soon, or spreads, is the same.
+        let akin = self.open.values().filter(|open| is_akin(&open.finding, code, &suspect.subject));
+        let since = akin.map(|open| open.finding.since).min().unwrap_or(now);
         let finding = finding_of(suspect, &evidence, since, top_error);
         self.open.insert(key, Open { finding, clear: 0 });
     }
+}
+
+/// Whether something told of is the same trouble: of the same model or tool, or loops of the same agent.
+fn is_akin(finding: &Finding, code: Code, subject: &Subject) -> bool {
+    let told = &finding.subject;
+    let same_loop = || {
+        let agent = |subject: &Subject| match subject.kind {
+            SubjectKind::Agent => Some(Arc::clone(&subject.name)),
+            _ => subject.agent.clone(),
+        };
+        code == Code::Loop && agent(told) == agent(subject)
+    };
+    finding.code == code && ((told.kind == subject.kind && told.name == subject.name) || same_loop())
 }
 
 fn finding_of(

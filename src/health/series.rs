@@ -13,7 +13,7 @@ pub(super) const FIRING: f64 = 12.0;
 pub(super) const SUSPICIOUS: f64 = 3.0;
 
 /// A share that is far from nothing: three in a hundred more, half as many again.
-const USUAL_SHARE: Thresholds = Thresholds { effect: 0.03, ratio: 1.5, events: 3.0, learned: 30.0 };
+const USUAL_SHARE: Thresholds = Thresholds { effect: 0.03, ratio: 1.5, events: 4.0, learned: 30.0 };
 /// A tenth of the values are above the limit by its choice: twice as many must be.
 const TAIL: Thresholds = Thresholds { effect: 0.10, ratio: 1.8, events: 4.0, learned: 100.0 };
 /// Loops are rare, however many calls there are.
@@ -34,8 +34,11 @@ pub(super) struct Series {
     empty: Share,
     loops: Share,
     missed: Share,
-    cost: Ratio,
+    cost_of_call: Ratio,
+    cost_of_token: Ratio,
     quiet: Quiet,
+    /// For how many steps a call has been open for too long.
+    stalled: u32,
     /// What the newest step shows, by code.
     pub(super) now: Vec<(Code, Evidence)>,
     /// Whether nothing came in the newest step.
@@ -55,8 +58,10 @@ impl Series {
             empty: Share::new(USUAL_SHARE),
             loops: Share::new(RARE),
             missed: Share::new(Thresholds { effect: 0.2, ..USUAL_SHARE }),
-            cost: Ratio::default(),
+            cost_of_call: Ratio::default(),
+            cost_of_token: Ratio::default(),
             quiet: Quiet::default(),
+            stalled: 0,
             now: Vec::new(),
             silent: false,
             top_error: None,
@@ -78,11 +83,9 @@ impl Series {
             SubjectKind::Agent => self.agent(tally),
             _ => {}
         }
-        if let Some(age) = moment.oldest_open {
-            self.stalled(age);
-        }
+        self.open(moment.oldest_open);
         if self.subject.agent.is_none() {
-            let quiet = self.quiet.step(tally.activity());
+            let quiet = self.quiet.step(tally.activity(), FIRING);
             self.tell(Code::Silence, quiet);
         }
     }
@@ -91,7 +94,7 @@ impl Series {
     pub(super) fn step_activity(&mut self, activity: u64) {
         self.now.clear();
         self.silent = activity == 0;
-        let quiet = self.quiet.step(activity);
+        let quiet = self.quiet.step(activity, FIRING);
         self.tell(Code::Silence, quiet);
     }
 
@@ -105,8 +108,7 @@ impl Series {
         let prompts = self.prompts.step(&tally.input, FIRING);
         let answered = tally.durations.count();
         let empty = self.empty.step(tally.empty + tally.refused, answered, FIRING).0;
-        let priced = tally.count.saturating_sub(tally.unpriced);
-        let cost = self.cost.step(tally.cost_nano as f64 / 1e9, priced, FIRING);
+        let cost = self.cost(tally);
         self.tell(Code::ModelError, errors);
         self.tell(Code::RateLimit, limited);
         self.tell(Code::SlowModel, slow);
@@ -114,6 +116,19 @@ impl Series {
         self.tell(Code::EmptyOutput, empty);
         self.tell(Code::Cost, cost);
         self.note_errors(tally);
+    }
+
+    /// By call and by token: longer prompts make a call dearer, but no token; long answers to short prompts make a token
+    /// dearer, but no call.
+    fn cost(&mut self, tally: &Tally) -> Evidence {
+        // Calls that fail cost nothing.
+        let answered = tally.durations.count();
+        let calls = answered.saturating_sub(tally.unpriced);
+        let tokens = tally.tokens() as f64 * calls as f64 / answered.max(1) as f64;
+        let usd = tally.cost_nano as f64 / 1e9;
+        let by_token = self.cost_of_token.step(usd, tokens, calls, FIRING);
+        let by_call = self.cost_of_call.step(usd, calls as f64, calls, FIRING);
+        Evidence { nats: by_call.nats.min(by_token.nats), ..by_call }
     }
 
     fn tool(&mut self, tally: &Tally) {
@@ -135,10 +150,18 @@ impl Series {
         self.note_errors(tally);
     }
 
-    fn stalled(&mut self, age: f64) {
-        let Some(longest) = self.durations.greatest() else { return };
-        let limit = (longest * STALLED).max(STALL_FLOOR);
-        if age > limit {
+    /// Looks at the oldest open call, which is so many seconds old.
+    fn open(&mut self, age: Option<f64>) {
+        let longest = self.durations.greatest();
+        let Some((age, longest)) = age.zip(longest).filter(|(age, longest)| {
+            *age > (longest * STALLED).max(STALL_FLOOR)
+        }) else {
+            self.stalled = 0;
+            return;
+        };
+        self.stalled += 1;
+        // Whether all calls have become slow shows in the next step.
+        if self.stalled >= 2 {
             let evidence =
                 Evidence { nats: 2.0 * FIRING, observed: age, usual: longest, steps: 1, samples: 1 };
             self.tell(Code::Stall, evidence);
@@ -155,10 +178,5 @@ impl Series {
         if evidence.nats > 0.0 {
             self.now.push((code, evidence));
         }
-    }
-
-    /// What nine in ten calls usually do not exceed, seconds.
-    pub(super) fn slow_limit(&self) -> Option<f64> {
-        self.durations.limit()
     }
 }

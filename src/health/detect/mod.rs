@@ -38,3 +38,8 @@ pub(super) struct Evidence {
 
 /// What is forgotten: a step loses half of its weight in half a day of minutes.
 pub(super) const FORGETTING: f64 = 1.0 - 1.0 / 1_040.0;
+
+/// How much windows weigh that were suspicious, and what they can say at most, in nats, of how far windows are usually
+/// spread: something that comes back again and again becomes usual, a fault does not.
+pub(super) const DOUBTED: f64 = 0.5;
+pub(super) const DOUBTED_NATS: f64 = 12.0;

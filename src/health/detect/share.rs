@@ -1,6 +1,6 @@
 //! A share of events among trials: failing calls among calls, slow ones, loops among tool calls.
 
-use super::{Evidence, FORGETTING, STEPS, WINDOWS};
+use super::{DOUBTED, DOUBTED_NATS, Evidence, FORGETTING, STEPS, WINDOWS};
 use crate::statistics::divergence;
 
 /// What has to be seen before it can be told of.
@@ -21,6 +21,7 @@ pub(crate) struct Thresholds {
 struct Step {
     events: f64,
     trials: f64,
+    /// At most, as far as is known.
     expected: f64,
 }
 
@@ -47,16 +48,24 @@ impl Spread {
         ((self.squares + PRIOR.squares) / (self.variance + PRIOR.variance)).clamp(1.0, 100.0)
     }
 
-    fn note(&mut self, window: Step) {
-        if window.trials <= 0.0 {
-            return;
-        }
-        let share = (window.expected / window.trials).clamp(0.0, 1.0);
-        let off = window.events - window.expected;
-        self.squares = self.squares * FORGETTING + off * off;
-        self.variance = self.variance * FORGETTING + window.expected * (1.0 - share);
+    fn note(&mut self, window: Step, share: f64, doubted: bool) {
+        let mean = window.trials * share;
+        let (off, variance) = (window.events - mean, mean * (1.0 - share));
+        let (weight, most) = match doubted {
+            true => (DOUBTED, 2.0 * DOUBTED_NATS * self.factor() * variance),
+            false => (1.0, f64::INFINITY),
+        };
+        self.squares = self.squares * FORGETTING + weight * (off * off).min(most);
+        self.variance = self.variance * FORGETTING + weight * variance;
     }
 }
+
+/// Sums over the windows that end at one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums([Step; WINDOWS.len()]);
+
+/// Steps that are kept: those that are tested, and those whose windows have become usual or not.
+const KEPT: usize = 2 * STEPS;
 
 /// A share of events, tested against its baseline.
 #[derive(Debug, Clone)]
@@ -65,9 +74,12 @@ pub(crate) struct Share {
     baseline: Baseline,
     spread: [Spread; WINDOWS.len()],
     /// The newest steps, in a ring.
-    steps: [Step; STEPS],
+    steps: [Step; KEPT],
     next: usize,
-    sums: [Step; WINDOWS.len()],
+    /// Of the newest step.
+    sums: Sums,
+    /// Of the step that is old enough to be usual.
+    old: Sums,
     /// Steps that must not become usual, a bit each, the newest the lowest.
     suspicious: u32,
     /// For how many steps nothing was learned.
@@ -91,9 +103,10 @@ impl Share {
             thresholds,
             baseline: Baseline::default(),
             spread: [nothing; WINDOWS.len()],
-            steps: [Step::default(); STEPS],
+            steps: [Step::default(); KEPT],
             next: 0,
-            sums: [Step::default(); WINDOWS.len()],
+            sums: Sums::default(),
+            old: Sums::default(),
             suspicious: 0,
             skipped: 0,
         }
@@ -109,51 +122,67 @@ impl Share {
         self.baseline = Baseline { events, trials };
     }
 
-    /// Events of the newest steps of the shortest window.
-    pub(crate) fn lately(&self) -> f64 {
-        self.sums[0].events
-    }
-
-    /// The usual share: as high as it may well be, since a baseline of few trials may be too low by chance.
-    fn usual(&self) -> f64 {
+    /// The usual share, and how high it may well be: a baseline of few trials may be too low by chance.
+    fn usual(&self) -> (f64, f64) {
         let trials = self.baseline.trials + 1.0;
         let share = (self.baseline.events + 0.5) / trials;
         let reach = 2.0 * (self.spread[1].factor() * share * (1.0 - share).max(0.0) / trials).sqrt();
-        (share + reach).min(1.0)
+        (share, (share + reach).min(1.0))
     }
 
-    /// Takes in a step and says what the newest windows show. `firing` is the evidence from which on a step is not to be
-    /// learned from. Returns the step that has become old enough to be usual too, if nothing was suspicious in it.
+    /// Takes in a step and says what the newest windows show. `firing` is the evidence from which on it is told. Returns
+    /// whether the step that has become old enough to be usual is so.
     pub(crate) fn step(&mut self, events: u64, trials: u64, firing: f64) -> (Evidence, bool) {
         let (events, trials) = (events as f64, trials as f64);
         // Events may be told a step before or after their trials.
         let trials = trials.max(events);
-        let usual = self.usual();
-        let step = Step { events, trials, expected: trials * usual };
-        let oldest = self.steps[self.next];
-        let learn = self.leaves(oldest);
-        for (sum, length) in self.sums.iter_mut().zip(WINDOWS) {
-            sum.add(step, 1.0);
-            sum.add(self.steps[(self.next + STEPS - length) % STEPS], -1.0);
-        }
-        self.steps[self.next] = step;
-        self.next = (self.next + 1) % STEPS;
+        let (_, usual) = self.usual();
+        self.next = (self.next + 1) % KEPT;
+        self.steps[self.next] = Step { events, trials, expected: trials * usual };
+        self.suspicious <<= 1;
+        let mut sums = self.sums;
+        self.move_on(&mut sums, 0);
+        self.sums = sums;
         let evidence = self.evidence(usual);
-        if evidence.nats < firing {
-            for (spread, sum) in self.spread.iter_mut().zip(self.sums) {
-                spread.note(sum);
-            }
-        }
-        if evidence.nats >= firing / 2.0 {
+        // What came before an alarm belongs to it; what came before a mere suspicion may.
+        if evidence.nats >= firing {
+            self.suspicious |= (1 << STEPS) - 1;
+        } else if evidence.nats >= firing / 2.0 {
             self.suspicious |= (1 << evidence.steps) - 1;
         }
+        let learn = self.learn();
         (evidence, learn)
     }
 
-    /// Makes the step that leaves the ring usual, unless it was suspicious.
-    fn leaves(&mut self, oldest: Step) -> bool {
-        let suspicious = self.suspicious & 1 << (STEPS - 1) != 0;
-        self.suspicious = self.suspicious << 1 & ((1 << STEPS) - 1);
+    /// The step that came so many steps before the newest.
+    fn back(&self, steps: usize) -> Step {
+        self.steps[(self.next + KEPT - steps) % KEPT]
+    }
+
+    /// Moves sums that end `back` steps before the newest on by one.
+    fn move_on(&self, sums: &mut Sums, back: usize) {
+        let newest = self.back(back);
+        for (sum, length) in sums.0.iter_mut().zip(WINDOWS) {
+            sum.add(newest, 1.0);
+            // The ring has forgotten what is as old as it is long.
+            sum.add(self.back(back + length), -1.0);
+        }
+    }
+
+    /// Makes the step of [`STEPS`] ago usual, unless it was suspicious; and how far its windows were spread.
+    fn learn(&mut self) -> bool {
+        const OLD: usize = STEPS - 1;
+        let mut old = self.old;
+        self.move_on(&mut old, OLD);
+        self.old = old;
+        if self.has_learned() {
+            let (share, _) = self.usual();
+            for ((spread, sum), length) in self.spread.iter_mut().zip(self.old.0).zip(WINDOWS) {
+                let window = ((1_u32 << length) - 1) << OLD;
+                spread.note(sum, share, self.suspicious & window != 0);
+            }
+        }
+        let suspicious = self.suspicious >> OLD & 1 != 0;
         if suspicious && self.skipped < NEW_NORMAL {
             self.skipped += 1;
             return false;
@@ -161,8 +190,9 @@ impl Share {
         if !suspicious {
             self.skipped = 0;
         }
-        self.baseline.events = self.baseline.events * FORGETTING + oldest.events;
-        self.baseline.trials = self.baseline.trials * FORGETTING + oldest.trials;
+        let step = self.back(OLD);
+        self.baseline.events = self.baseline.events * FORGETTING + step.events;
+        self.baseline.trials = self.baseline.trials * FORGETTING + step.trials;
         true
     }
 
@@ -171,8 +201,8 @@ impl Share {
         if !self.has_learned() {
             return most;
         }
-        let shortest = self.sums[0];
-        for ((sum, spread), steps) in self.sums.iter().zip(self.spread).zip(WINDOWS) {
+        let shortest = self.sums.0[0];
+        for ((sum, spread), steps) in self.sums.0.iter().zip(self.spread).zip(WINDOWS) {
             let Thresholds { effect, ratio, events, .. } = self.thresholds;
             // Window sums are differences of what was added: what is left of nothing may be less than it.
             if sum.trials < 0.5 || sum.events < events - 1e-9 {

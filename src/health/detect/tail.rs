@@ -95,11 +95,6 @@ impl Tail {
         self.share.has_learned().then_some(self.greatest)
     }
 
-    /// The limit itself: what nine in ten values usually do not exceed.
-    pub(crate) fn limit(&self) -> Option<f64> {
-        self.share.has_learned().then(|| crate::views::upper_edge(self.limit))
-    }
-
     /// Takes in a step and says what the newest windows show.
     pub(crate) fn step(&mut self, values: &Sketch, firing: f64) -> Evidence {
         let events = if self.limit == i16::MAX { 0 } else { values.above(self.limit) };
@@ -109,7 +104,7 @@ impl Tail {
             .map(|(index, count)| (index, u32::try_from(count).unwrap_or(u32::MAX)))
             .collect();
         self.waiting.push_back(step);
-        if self.waiting.len() > STEPS {
+        if self.waiting.len() >= STEPS {
             if let Some(oldest) = self.waiting.pop_front().filter(|_| learn) {
                 self.learn(&oldest);
             }

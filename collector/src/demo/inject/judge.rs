@@ -13,6 +13,8 @@ use super::scenario::{Fault, Scenario};
 pub(super) struct Told {
     /// The kinds of faults that it may mean: one, or several for a threshold that cannot tell them apart.
     pub(super) kinds: Vec<Fault>,
+    /// How it calls itself.
+    pub(super) what: &'static str,
     pub(super) subject: Subject,
     /// Whether it came up just now.
     pub(super) fresh: bool,
@@ -47,10 +49,26 @@ pub struct Verdict {
     pub median_delay_evaluations: Option<f64>,
     /// By the kind of the fault.
     pub per_kind: BTreeMap<&'static str, OfKind>,
-    /// The false alarms themselves, by what they said, with how often.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub false_alarms_by_alert: BTreeMap<String, u64>,
+    /// The faults of which was not told, by name.
+    pub missed: Vec<String>,
+    /// The alerts that came up, in order: at most [`MAX_LISTED`].
+    pub alerts: Vec<Listed>,
 }
+
+/// An alert as it came up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Listed {
+    /// At which evaluation of the hours that count.
+    pub evaluation: u64,
+    /// What it said.
+    pub alert: String,
+    /// The fault that it is about; `None` for a false alarm.
+    pub scenario: Option<String>,
+}
+
+/// How many alerts are listed.
+pub const MAX_LISTED: usize = 2_000;
 
 /// Compares alerts with faults.
 #[derive(Debug)]
@@ -59,7 +77,8 @@ pub(super) struct Judge<'a> {
     interval: Duration,
     /// After how many evaluations each was told of.
     delays: Vec<Option<u64>>,
-    false_alarms: BTreeMap<String, u64>,
+    false_alarms: u64,
+    alerts: Vec<Listed>,
 }
 
 /// For how many evaluations after a fault it may still be told of.
@@ -67,27 +86,35 @@ const AFTER: u32 = 2;
 
 impl<'a> Judge<'a> {
     pub(super) fn new(scenarios: &'a [Scenario], interval: Duration) -> Self {
-        Self { scenarios, interval, delays: vec![None; scenarios.len()], false_alarms: BTreeMap::new() }
+        Self { scenarios, interval, delays: vec![None; scenarios.len()], false_alarms: 0, alerts: Vec::new() }
     }
 
     /// The alerts at an evaluation, `now` from the beginning of the hours that count.
     pub(super) fn evaluation(&mut self, now: Duration, told: &[Told]) {
         for alert in told {
-            let mut right = false;
+            let mut right = None;
             for (scenario, delay) in self.scenarios.iter().zip(&mut self.delays) {
                 let over = scenario.start + scenario.duration + self.interval * AFTER;
                 if now <= scenario.start || now > over || !alert.is_about(scenario) {
                     continue;
                 }
-                right = true;
+                right = right.or(Some(&scenario.name));
                 if delay.is_none() {
                     let evaluations = (now - scenario.start).as_nanos().div_ceil(self.interval.as_nanos());
                     *delay = Some(u64::try_from(evaluations).unwrap_or(u64::MAX));
                 }
             }
-            if alert.fresh && !right {
-                let kind = alert.kinds.first().map_or("", |kind| kind.as_str());
-                *self.false_alarms.entry(format!("{kind}: {}", alert.subject)).or_default() += 1;
+            if !alert.fresh {
+                continue;
+            }
+            self.false_alarms += u64::from(right.is_none());
+            if self.alerts.len() < MAX_LISTED {
+                let evaluation = now.as_nanos() / self.interval.as_nanos();
+                self.alerts.push(Listed {
+                    evaluation: u64::try_from(evaluation).unwrap_or(u64::MAX),
+                    alert: format!("{}: {}", alert.what, alert.subject),
+                    scenario: right.cloned(),
+                });
             }
         }
     }
@@ -96,8 +123,8 @@ impl<'a> Judge<'a> {
         let mut verdict = Verdict {
             faults: self.scenarios.len() as u64,
             detected: self.delays.iter().flatten().count() as u64,
-            false_alarms: self.false_alarms.values().sum(),
-            false_alarms_by_alert: self.false_alarms.clone(),
+            false_alarms: self.false_alarms,
+            alerts: self.alerts.clone(),
             ..Verdict::default()
         };
         verdict.recall = (verdict.faults > 0).then(|| verdict.detected as f64 / verdict.faults as f64);
@@ -113,6 +140,9 @@ impl<'a> Judge<'a> {
             let kind = verdict.per_kind.entry(scenario.kind.as_str()).or_default();
             kind.faults += 1;
             kind.detected += u64::from(delay.is_some());
+            if delay.is_none() {
+                verdict.missed.push(scenario.name.clone());
+            }
         }
         verdict
     }

@@ -18,7 +18,7 @@ use agentvitals::health::{Evaluator, STEP};
 use serde::Serialize;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-pub use self::judge::{OfKind, Verdict};
+pub use self::judge::{Listed, MAX_LISTED, OfKind, Verdict};
 pub use self::scenario::{Fault, Scenario, read_file};
 
 use self::fixed::Fixed;
@@ -111,6 +111,7 @@ pub fn simulate(
                 .iter()
                 .map(|finding| Told {
                     kinds: Fault::ALL.into_iter().filter(|fault| fault.code() == finding.code).collect(),
+                    what: finding.code.as_str(),
                     subject: finding.subject.clone(),
                     fresh: finding.since == now,
                 })

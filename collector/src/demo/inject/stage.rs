@@ -9,6 +9,9 @@ use super::super::provider;
 use super::super::runs::{Action, ModelCall, Run, ToolCall};
 use super::scenario::{Fault, Scenario};
 
+/// What a token of a model costs that has no known price, USD: its provider says so itself in the simulation.
+const UNKNOWN: f64 = 2e-6;
+
 /// What a step of a recording takes and costs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measure {
@@ -32,7 +35,8 @@ impl Measure {
                     .provider(Some(&*provider))
                     .request_model(Some(&*call.model))
                     .response_model(call.response_model.as_deref());
-                prices.price(&priced).known()
+                let tokens = call.usage.prompt.unwrap_or(0) + call.usage.completion.unwrap_or(0);
+                prices.price(&priced).known().or_else(|| Nanodollars::from_usd(tokens as f64 * UNKNOWN).ok())
             }
             Action::Tool(_) => None,
         };
