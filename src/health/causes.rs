@@ -124,23 +124,35 @@ fn explained(all: &All, subject: &Subject, code: Code, recently: &impl Fn(Code, 
         None => uses(all, &whole).any(|(agent, _)| held_up(agent)),
     };
     match code {
-        // Runs that were held up go on together.
-        Code::ContextGrowth => loops() || stalled(),
         Code::EmptyOutput | Code::ModelError | Code::RateLimit => loops(),
         Code::ToolError => loops() || here(Code::Loop),
-        Code::Cost => here(Code::ContextGrowth) || loops(),
-        Code::SlowModel => here(Code::Stall) || loops(),
-        Code::SlowTool => here(Code::Stall) || here(Code::Loop) || loops(),
+        // While some runs are held up, those that go on are other ones than usual; afterwards all go on together.
+        Code::ContextGrowth => loops() || stalled(),
+        Code::Cost => loops() || stalled() || here(Code::ContextGrowth),
+        Code::SlowModel => loops() || stalled() || here(Code::Stall),
+        Code::SlowTool => loops() || stalled() || here(Code::Stall) || here(Code::Loop),
+        Code::Loop => match subject.kind {
+            SubjectKind::Agent => held_up(&subject.name),
+            _ => stalled(),
+        },
         Code::Stall => here(Code::SlowModel) || here(Code::SlowTool),
-        Code::FailingRuns => {
-            let agent = &subject.name;
-            all.values().any(|series| {
-                series.subject.agent.as_ref() == Some(agent)
-                    && series.now.iter().any(|(_, evidence)| evidence.nats >= SUSPICIOUS)
-            }) || goes_round(agent)
-        }
+        Code::FailingRuns => goes_round(&subject.name) || ails(all, &subject.name, recently),
         _ => false,
     }
+}
+
+/// Whether anything is wrong with the calls of an agent, or was lately.
+fn ails(all: &All, agent: &Arc<str>, recently: &impl Fn(Code, &Subject) -> bool) -> bool {
+    let calls = all.values().filter(|series| series.subject.agent.as_ref() == Some(agent));
+    let mut subjects = calls.map(|series| &series.subject);
+    subjects.any(|subject| {
+        let whole = Subject::new(subject.kind, Arc::clone(&subject.name));
+        let seen = |subject: &Subject| {
+            all.get(subject).is_some_and(|series| series.now.iter().any(|(_, it)| it.nats >= SUSPICIOUS))
+        };
+        let told = |subject: &Subject| Code::OF_CALLS.into_iter().any(|code| recently(code, subject));
+        seen(subject) || told(subject) || told(&whole)
+    })
 }
 
 /// Who has gone quiet: all, else the agents, else the models and tools of agents that have not.

@@ -42,6 +42,20 @@ pub enum Code {
 }
 
 impl Code {
+    /// What can be wrong with calls of models and tools.
+    pub(super) const OF_CALLS: [Self; 10] = [
+        Self::Stall,
+        Self::Loop,
+        Self::RateLimit,
+        Self::ModelError,
+        Self::ToolError,
+        Self::EmptyOutput,
+        Self::ContextGrowth,
+        Self::SlowModel,
+        Self::SlowTool,
+        Self::Cost,
+    ];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -15,7 +15,10 @@ pub(super) const SUSPICIOUS: f64 = 3.0;
 /// A share that is far from nothing: three in a hundred more, half as many again.
 const USUAL_SHARE: Thresholds = Thresholds { effect: 0.03, ratio: 1.5, events: 4.0, learned: 30.0 };
 /// A tenth of the values are above the limit by its choice: twice as many must be.
-const TAIL: Thresholds = Thresholds { effect: 0.10, ratio: 1.8, events: 4.0, learned: 100.0 };
+const TAIL: [Thresholds; 2] = [
+    Thresholds { effect: 0.10, ratio: 1.8, events: 4.0, learned: 100.0 },
+    Thresholds { effect: 0.10, ratio: 3.0, events: 4.0, learned: 200.0 },
+];
 /// Loops are rare, however many calls there are.
 const RARE: Thresholds = Thresholds { effect: 0.0, ratio: 3.0, events: 2.0, learned: 100.0 };
 /// How many times as long as the longest of the last day a call must be open.

@@ -49,24 +49,33 @@ impl Quiet {
 
     fn learn(&mut self, activity: f64) {
         let usual = self.rate;
-        self.rate = self.rate * FOLLOWING + activity * (1.0 - FOLLOWING);
+        let clump = self.clump();
+        // A flood (a loop of another) says little about what is usual, unless it goes on.
+        let most = |steps: f64| usual * steps + 3.0 * (clump * usual * steps).sqrt() + 3.0;
+        self.rate = self.rate * FOLLOWING + activity.min(most(1.0)) * (1.0 - FOLLOWING);
         let weight = if self.doubted > 0 { DOUBTED } else { 1.0 };
         self.doubted = self.doubted.saturating_sub(1);
         for (spread, steps) in self.spread.iter_mut().zip(WINDOWS) {
             let expected = usual * steps as f64;
             let seen: f64 = (1..=steps).map(|back| self.steps[(self.next + STEPS - back) % STEPS]).sum();
+            let seen = seen.min(most(steps as f64));
             spread.0 = spread.0 * FORGETTING + weight * (seen - expected) * (seen - expected);
             spread.1 = spread.1 * FORGETTING + weight * expected;
         }
     }
 
+    /// How many times as far counts are spread as those of events that come one by one.
+    fn clump(&self) -> f64 {
+        let known = self.spread.iter().filter(|(_, expected)| *expected > 0.0);
+        known.map(|(squares, expected)| squares / expected).fold(1.0, f64::max)
+    }
+
     /// If activity came in clumps of the usual size, one by one, so many were missed in this silence.
     fn nats(&self) -> f64 {
-        let clumps = self.spread.iter().filter(|(_, expected)| *expected > 0.0);
-        let clump = clumps.map(|(squares, expected)| squares / expected).fold(1.0, f64::max);
+        let clump = self.clump();
         // The rate is known from as many clumps as came lately, and may be less by chance.
         let known = self.rate / (1.0 - FOLLOWING) / clump;
-        let surely = (1.0 - 1.0 / known.max(1.0).sqrt()) * self.rate;
+        let surely = (1.0 - 2.0 / known.max(4.0).sqrt()) * self.rate;
         surely * self.gap as f64 / clump
     }
 

@@ -6,8 +6,9 @@ use super::share::{Share, Thresholds};
 use super::{Evidence, FORGETTING, STEPS};
 use crate::views::Sketch;
 
-/// Which share of the usual values is below the limit.
-const BELOW: f64 = 0.9;
+/// Which shares of the usual values are above the limits: the tenth shows what hits few calls but many values, the fiftieth
+/// what hits few values of something that is hardly ever slow.
+const ABOVE: [f64; 2] = [0.1, 0.02];
 
 /// What values usually are, by bucket, the older the lighter.
 #[derive(Debug, Clone, Default)]
@@ -51,28 +52,36 @@ impl Usual {
         &mut self.weights[place]
     }
 
-    /// The bucket below which [`BELOW`] of the weight is, with events above it and trials, as counts.
-    fn limit(&self) -> (i16, f64, f64) {
+    /// The buckets above which [`ABOVE`] of the weight is, with events above them and trials, as counts.
+    fn limits(&self) -> [Limit; ABOVE.len()] {
         let mut above = self.total;
         let mut index = self.first;
-        for weight in &self.weights {
-            above -= f64::from(*weight);
-            if above <= (1.0 - BELOW) * self.total {
-                break;
-            }
-            index = index.saturating_add(1);
-        }
+        let mut weights = self.weights.iter();
         let unit = self.unit.max(1.0);
-        (index, above.max(0.0) / unit, self.total / unit)
+        ABOVE.map(|share| {
+            while above > share * self.total
+                && let Some(weight) = weights.next()
+            {
+                above -= f64::from(*weight);
+                index = index.saturating_add(1);
+            }
+            Limit { index: index.saturating_sub(1), events: above.max(0.0) / unit, trials: self.total / unit }
+        })
     }
 }
 
-/// The share of values above the usual ninth tenth, tested against its baseline.
+struct Limit {
+    index: i16,
+    events: f64,
+    trials: f64,
+}
+
+/// The shares of values above what nine in ten, and 98 in 100, usually are, tested against their baselines.
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
-    share: Share,
+    shares: [Share; ABOVE.len()],
     usual: Usual,
-    limit: i16,
+    limits: [i16; ABOVE.len()],
     /// The newest steps, which are not usual yet.
     waiting: VecDeque<Box<[(i16, u32)]>>,
     /// The greatest value, slowly forgotten.
@@ -80,11 +89,11 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(thresholds: Thresholds) -> Self {
+    pub(crate) fn new(thresholds: [Thresholds; ABOVE.len()]) -> Self {
         Self {
-            share: Share::new(thresholds),
+            shares: thresholds.map(Share::new),
             usual: Usual::default(),
-            limit: i16::MAX,
+            limits: [i16::MAX; ABOVE.len()],
             waiting: VecDeque::with_capacity(STEPS + 1),
             greatest: 0.0,
         }
@@ -92,13 +101,20 @@ impl Tail {
 
     /// The greatest value of about a day, once enough is known.
     pub(crate) fn greatest(&self) -> Option<f64> {
-        self.share.has_learned().then_some(self.greatest)
+        self.shares[0].has_learned().then_some(self.greatest)
     }
 
     /// Takes in a step and says what the newest windows show.
     pub(crate) fn step(&mut self, values: &Sketch, firing: f64) -> Evidence {
-        let events = if self.limit == i16::MAX { 0 } else { values.above(self.limit) };
-        let (evidence, learn) = self.share.step(events, values.count(), firing);
+        let (mut evidence, mut learn) = (Evidence::default(), true);
+        for (share, limit) in self.shares.iter_mut().zip(self.limits) {
+            let events = if limit == i16::MAX { 0 } else { values.above(limit) };
+            let (says, learns) = share.step(events, values.count(), firing);
+            learn &= learns;
+            if says.nats > evidence.nats {
+                evidence = says;
+            }
+        }
         let step: Box<[(i16, u32)]> = values
             .buckets()
             .map(|(index, count)| (index, u32::try_from(count).unwrap_or(u32::MAX)))
@@ -118,10 +134,9 @@ impl Tail {
         if let Some((index, _)) = oldest.last() {
             self.greatest = self.greatest.max(crate::views::upper_edge(*index));
         }
-        let (limit, events, trials) = self.usual.limit();
-        if trials > 0.0 {
-            self.limit = limit;
-            self.share.set_baseline(events, trials);
+        for ((share, known), limit) in self.shares.iter_mut().zip(&mut self.limits).zip(self.usual.limits()) {
+            *known = limit.index;
+            share.set_baseline(limit.events, limit.trials);
         }
     }
 }
