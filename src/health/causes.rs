@@ -28,10 +28,12 @@ pub(super) type All = BTreeMap<Subject, Series>;
 /// What is wrong by itself in the newest step. `recently` says whether something was told of lately.
 pub(super) fn find(all: &All, system: &Series, recently: impl Fn(Code, &Subject) -> bool) -> Vec<Suspect> {
     // Who waits for a call that does not end is not quiet by himself, nor is who waits for him.
-    let stalled = all.values().any(|series| {
-        series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject)
-    });
-    let mut found = if stalled { Vec::new() } else { silence(all, system) };
+    let stalled = all
+        .values()
+        .any(|series| series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject));
+    // After all have been quiet, they begin one by one.
+    let resumed = system.nats(Code::Silence) < FIRING && recently(Code::Silence, &system.subject);
+    let mut found = if stalled || resumed { Vec::new() } else { silence(all, system) };
     let silent = !found.is_empty();
     for (subject, series) in all {
         for (code, evidence) in &series.now {
@@ -39,7 +41,10 @@ pub(super) fn find(all: &All, system: &Series, recently: impl Fn(Code, &Subject)
                 continue;
             }
             let Some(subject) = place(all, subject, *code) else { continue };
-            if explained(all, &subject, *code, &recently) || (silent && *code == Code::Stall) {
+            if (stalled && follows_stalls(*code))
+                || explained(all, &subject, *code, &recently)
+                || (silent && *code == Code::Stall)
+            {
                 continue;
             }
             if !found.iter().any(|suspect: &Suspect| suspect.code == *code && suspect.subject == subject) {
@@ -113,32 +118,26 @@ fn explained(all: &All, subject: &Subject, code: Code, recently: &impl Fn(Code, 
         Some(agent) => goes_round(agent),
         None => uses(all, &whole).any(|(agent, _)| goes_round(agent)),
     };
-    let held_up = |agent: &Arc<str>| {
-        all.values().any(|series| {
-            series.subject.agent.as_ref() == Some(agent)
-                && (series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject))
-        })
-    };
-    let stalled = || match &subject.agent {
-        Some(agent) => held_up(agent),
-        None => uses(all, &whole).any(|(agent, _)| held_up(agent)),
-    };
     match code {
         Code::EmptyOutput | Code::ModelError | Code::RateLimit => loops(),
         Code::ToolError => loops() || here(Code::Loop),
-        // While some runs are held up, those that go on are other ones than usual; afterwards all go on together.
-        Code::ContextGrowth => loops() || stalled(),
-        Code::Cost => loops() || stalled() || here(Code::ContextGrowth),
-        Code::SlowModel => loops() || stalled() || here(Code::Stall),
-        Code::SlowTool => loops() || stalled() || here(Code::Stall) || here(Code::Loop),
-        Code::Loop => match subject.kind {
-            SubjectKind::Agent => held_up(&subject.name),
-            _ => stalled(),
-        },
+        Code::ContextGrowth => loops(),
+        Code::Cost => loops() || here(Code::ContextGrowth),
+        Code::SlowModel => loops(),
+        Code::SlowTool => loops() || here(Code::Loop),
         Code::Stall => here(Code::SlowModel) || here(Code::SlowTool),
         Code::FailingRuns => goes_round(&subject.name) || ails(all, &subject.name, recently),
         _ => false,
     }
+}
+
+/// Whether it may come of runs being held up: those that go on meanwhile are other ones than usual, and afterwards all go on
+/// together.
+fn follows_stalls(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ContextGrowth | Code::Cost | Code::SlowModel | Code::SlowTool | Code::Loop | Code::FailingRuns
+    )
 }
 
 /// Whether anything is wrong with the calls of an agent, or was lately.

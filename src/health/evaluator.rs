@@ -100,7 +100,6 @@ impl Evaluator {
             open.get(&(code, subject.clone())).is_some_and(|open| open.clear <= RECENT)
         };
         let suspects = causes::find(&self.all, &self.system, recently);
-        if let Ok(name) = std::env::var("DBG_SUBJ") { for (subject, series) in &self.all { if subject.to_string().contains(&name) && self.steps > 1440 { eprintln!("DBG {} {subject} {:?} silent {}", self.steps - 1440, series.now, series.silent); } } }
         for open in self.open.values_mut() {
             open.clear = open.clear.saturating_add(1);
         }

@@ -156,9 +156,9 @@ impl Series {
     /// Looks at the oldest open call, which is so many seconds old.
     fn open(&mut self, age: Option<f64>) {
         let longest = self.durations.greatest();
-        let Some((age, longest)) = age.zip(longest).filter(|(age, longest)| {
-            *age > (longest * STALLED).max(STALL_FLOOR)
-        }) else {
+        let Some((age, longest)) =
+            age.zip(longest).filter(|(age, longest)| *age > (longest * STALLED).max(STALL_FLOOR))
+        else {
             self.stalled = 0;
             return;
         };

@@ -84,6 +84,12 @@ impl Quiet {
             return Evidence::default();
         }
         let missed = self.rate * self.gap as f64;
-        Evidence { nats: self.nats(), observed: 0.0, usual: self.rate, steps: self.gap, samples: missed as u64 }
+        Evidence {
+            nats: self.nats(),
+            observed: 0.0,
+            usual: self.rate,
+            steps: self.gap,
+            samples: missed as u64,
+        }
     }
 }

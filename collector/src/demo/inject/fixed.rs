@@ -86,7 +86,12 @@ impl Fixed {
                     continue;
                 }
                 let fresh = self.0.insert(key, ()).is_none();
-                told.push(Told { kinds: limit.kinds.to_vec(), what: limit.name, subject: subject.clone(), fresh });
+                told.push(Told {
+                    kinds: limit.kinds.to_vec(),
+                    what: limit.name,
+                    subject: subject.clone(),
+                    fresh,
+                });
             }
         }
         told
