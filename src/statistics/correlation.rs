@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Z_95;
-use super::normal::student_two_sided;
+use super::student_p_value;
 
 /// How two quantities go together; see [`pearson`] and [`spearman`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ fn correlation(pairs: &[(f64, f64)], variance: impl Fn(f64, f64) -> f64) -> Opti
         coefficient: r,
         low: (centre - reach).tanh(),
         high: (centre + reach).tanh(),
-        p_value: student_two_sided(t, n - 2.0),
+        p_value: student_p_value(t, n - 2.0),
         pairs: pairs.len() as u64,
     })
 }

@@ -15,7 +15,7 @@ mod ranks;
 pub use correlation::{Correlation, pearson, spearman};
 pub use means::{Moments, RatioOfMeans, ratio_of_means};
 pub use multiple::benjamini_hochberg;
-pub use normal::{normal_cdf, z_of};
+pub use normal::{normal_cdf, student_p_value, student_reach, z_of};
 pub use proportions::{Proportions, fisher_exact, two_proportions};
 pub use ranks::{RankTest, mann_whitney, mann_whitney_counts};
 

@@ -31,24 +31,42 @@ pub(super) fn normal_two_sided(z: f64) -> f64 {
     erfc(z.abs() / std::f64::consts::SQRT_2).clamp(0.0, 1.0)
 }
 
-/// The chance of a value of Student's t as far out as `t`, on either side.
-pub(super) fn student_two_sided(t: f64, freedom: f64) -> f64 {
+/// How often chance alone makes a value of Student's t with so many degrees of freedom (more than 0) as far out as `t`, on
+/// either side.
+///
+/// ```
+/// use agentvitals::statistics::student_p_value;
+/// assert!((student_p_value(2.1, 7.0) - 0.073_871_196).abs() < 1e-9);
+/// ```
+pub fn student_p_value(t: f64, freedom: f64) -> f64 {
     if t.is_infinite() {
         return 0.0;
     }
     beta_reg(freedom / 2.0, 0.5, (freedom / (freedom + t * t)).clamp(0.0, 1.0)).clamp(0.0, 1.0)
 }
 
+/// How far to each side of 0 the share `level` of Student's t with so many degrees of freedom (more than 0) reaches: what
+/// [`z_of`] is for the normal distribution.
+///
+/// ```
+/// use agentvitals::statistics::student_reach;
+/// assert!((student_reach(0.8, 7.0) - 1.414_923_927).abs() < 1e-8);
+/// ```
+pub fn student_reach(level: f64, freedom: f64) -> f64 {
+    let level = if level.is_nan() { 0.0 } else { level.clamp(0.0, 1.0 - 1e-12) };
+    student_quantile((1.0 - level) / 2.0, freedom)
+}
+
 /// The value of Student's t that a value exceeds with the chance `above`, from 0 to 0.5: by bisection, since it is
 /// asked for seldom and the chance falls steadily.
 pub(super) fn student_quantile(above: f64, freedom: f64) -> f64 {
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
-    while student_two_sided(high, freedom) > 2.0 * above && high < 1e12 {
+    while student_p_value(high, freedom) > 2.0 * above && high < 1e12 {
         high *= 2.0;
     }
-    for _ in 0..100 {
+    for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if student_two_sided(middle, freedom) > 2.0 * above { low = middle } else { high = middle }
+        if student_p_value(middle, freedom) > 2.0 * above { low = middle } else { high = middle }
     }
     f64::midpoint(low, high)
 }
@@ -61,8 +79,8 @@ mod tests {
     #[test]
     fn students_t_is_that_of_scipy() {
         assert!((student_quantile(0.1, 7.0) - 1.414_923_927_650_508_6).abs() < 1e-9);
-        assert!((student_two_sided(2.1, 7.0) - 0.073_871_196_212_922_65).abs() < 1e-12);
-        assert_eq!(student_two_sided(f64::INFINITY, 3.0), 0.0);
+        assert!((student_p_value(2.1, 7.0) - 0.073_871_196_212_922_65).abs() < 1e-12);
+        assert_eq!(student_p_value(f64::INFINITY, 3.0), 0.0);
     }
 
     #[test]
