@@ -61,7 +61,7 @@ pub mod statistics;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod views;
+pub mod views;
 
 pub use clock::{Clock, ManualClock};
 pub use config::{

@@ -1,5 +1,7 @@
 //! What an operation is: its kind, how it ended and what it used.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use serde::{Deserialize, Serialize};
 
 use crate::names::Name;
@@ -325,6 +327,10 @@ pub struct Operation {
     pub fallback: bool,
     /// Steps that a workflow finished.
     pub steps_completed: Amount,
+    /// A number that stands for a tool's arguments, the same for the same text; 0 if they are not known.
+    pub arguments: u64,
+    /// The model, or a filter before it, refused to answer.
+    pub refused: bool,
     /// The id of its span in the registry, 0 without one.
     pub span: u64,
     /// Number of the agent run that this operation is or belongs to, 0 if none: unique in the process.
@@ -369,6 +375,8 @@ impl Operation {
         retries: 0,
         fallback: false,
         steps_completed: Amount::NONE,
+        arguments: 0,
+        refused: false,
         span: 0,
         run: 0,
     };
@@ -423,6 +431,34 @@ impl Operation {
             Some(OperationKind::Custom) => self.custom,
             _ => self.request_model,
         }
+    }
+}
+
+/// A number by which equal texts are known again: content itself is never kept. Not 0.
+pub(crate) fn hash_of(text: &str) -> u64 {
+    let mut hash = TextHash::default();
+    hash.add(text);
+    hash.finish()
+}
+
+/// [`hash_of`] for a text that comes in parts.
+#[derive(Default)]
+pub(crate) struct TextHash(DefaultHasher);
+
+impl TextHash {
+    fn add(&mut self, part: &str) {
+        self.0.write(part.as_bytes());
+    }
+
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.finish() | 1
+    }
+}
+
+impl std::fmt::Write for TextHash {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        self.add(part);
+        Ok(())
     }
 }
 

@@ -46,7 +46,7 @@ fn exercise(rig: &Rig) {
 fn each_instrument_has_the_attributes_of_the_conventions_and_exact_sums() {
     let rig = Rig::new();
     rig.run(|| exercise(&rig));
-    let served = "gen_ai.operation.name=chat gen_ai.provider.name=openai gen_ai.request.model=gpt-4o \
+    let served = "gen_ai.agent.name=a gen_ai.operation.name=chat gen_ai.provider.name=openai gen_ai.request.model=gpt-4o \
                   gen_ai.response.model=gpt-4o-2024-08-06";
     let at = "server.address=api.example.com server.port=443";
     for (metric, expected) in [
@@ -333,15 +333,17 @@ fn a_call_made_again_after_an_error_is_a_retry_and_to_another_model_a_fallback()
     assert_eq!(
         rig.lines("agentvitals.retries"),
         [
-            "error.type=rate_limit gen_ai.operation.name=chat gen_ai.provider.name=openai \
+            "error.type=rate_limit gen_ai.agent.name=a gen_ai.operation.name=chat gen_ai.provider.name=openai \
              gen_ai.request.model=gpt-4o: 2",
             "error.type=rate_limit gen_ai.operation.name=execute_tool gen_ai.tool.name=t: 1",
         ]
     );
     assert_eq!(
         rig.lines("agentvitals.fallbacks"),
-        ["error.type=rate_limit gen_ai.operation.name=chat gen_ai.provider.name=anthropic \
-          gen_ai.request.model=claude: 1"]
+        [
+            "error.type=rate_limit gen_ai.agent.name=a gen_ai.operation.name=chat gen_ai.provider.name=anthropic \
+          gen_ai.request.model=claude: 1"
+        ]
     );
 }
 

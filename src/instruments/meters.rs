@@ -5,7 +5,7 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, Stream
 
 use crate::config::Histograms;
 use crate::operation::OperationKind;
-use crate::semconv::{buckets, metric, unit};
+use crate::semconv::{buckets, health, metric, unit};
 
 /// Every instrument that operations are recorded with.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Meters {
     pub(super) recovery: Histogram<f64>,
     pub(super) retries: Counter<u64>,
     pub(super) fallbacks: Counter<u64>,
+    pub(super) loops: Counter<u64>,
+    pub(super) empty_responses: Counter<u64>,
 }
 
 impl Meters {
@@ -95,6 +97,16 @@ impl Meters {
                 unit::FALLBACK,
                 "Calls that went to another model after an error.",
             ),
+            loops: counter(
+                health::metric::LOOPS,
+                health::unit::LOOP,
+                "Times that a run called a tool with the same arguments for the third time in eight tool calls.",
+            ),
+            empty_responses: counter(
+                health::metric::EMPTY_RESPONSES,
+                health::unit::RESPONSE,
+                "Model calls that ended without an error and without an answer.",
+            ),
         }
     }
 
@@ -139,7 +151,8 @@ pub(crate) fn view(histograms: Histograms, limit: usize) -> impl Fn(&Instrument)
                     Aggregation::ExplicitBucketHistogram { boundaries: bounds.to_vec(), record_min_max: true }
                 }
                 _ => Aggregation::Base2ExponentialHistogram {
-                    max_size: 160,
+                    // Up to a spread of a million the buckets stay so narrow that quantiles are off by 2.2 % at most.
+                    max_size: 320,
                     max_scale: 20,
                     record_min_max: true,
                 },

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::cost::Ledger;
 use crate::names::Name;
 use crate::operation::{Observe, Operation, OperationKind};
-use crate::semconv::{attr, metric, unit};
+use crate::semconv::{attr, health, metric, unit};
 
 pub(crate) use self::meters::view;
 
@@ -203,6 +203,21 @@ impl Instruments {
         }
     }
 
+    /// Counts an answer that says nothing. A call that failed has none, and a model that calls tools has spent tokens on it.
+    fn count_empty(&self, operation: &Operation) {
+        if operation.kind != Some(OperationKind::Model) || operation.failed() {
+            return;
+        }
+        let reason = match operation.output_tokens.get() {
+            _ if operation.refused => health::reason::REFUSED,
+            Some(0) => health::reason::EMPTY,
+            _ => return,
+        };
+        let mut attributes = model_attributes(operation);
+        attributes.push(KeyValue::new(attr::REASON, reason));
+        self.add(health::metric::EMPTY_RESPONSES, &self.meters.empty_responses, 1, &attributes);
+    }
+
     /// Adds to a counter that is not bound, under the limit of series.
     fn add(&self, name: &'static str, counter: &Counter<u64>, value: u64, attributes: &[KeyValue]) {
         let ((), overflow) = self.limits.bind(name, attributes, false, |a| counter.add(value, a));
@@ -234,8 +249,14 @@ impl Observe for Instruments {
             series.record(&self.meters, &self.limits, operation);
             self.note_health(series, operation);
         });
-        let retry = self.runs.note(operation);
-        self.count_retries(operation, retry);
+        let noted = self.runs.note(operation);
+        self.count_retries(operation, noted.retry);
+        if noted.looped {
+            let mut attributes = subject_attributes(operation);
+            push(&mut attributes, attr::AGENT_NAME, operation.agent);
+            self.add(health::metric::LOOPS, &self.meters.loops, 1, &attributes);
+        }
+        self.count_empty(operation);
         let is_call = matches!(operation.kind, Some(OperationKind::Model | OperationKind::Tool));
         if is_call && operation.run == 0 && operation.agent.is_none() {
             self.orphans.fetch_add(1, Ordering::Relaxed);

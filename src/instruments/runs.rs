@@ -31,10 +31,27 @@ struct State {
     ended: [Vec<Operation>; 2],
 }
 
+/// What a call tells of the run that it is part of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Noted {
+    pub(super) retry: Option<Retry>,
+    /// The same tool was called with the same arguments for the [`LOOP`]th time: counted once for each row of such calls.
+    pub(super) looped: bool,
+}
+
+/// So many equal calls are a loop ...
+const LOOP: usize = 3;
+/// ... if they are among so many tool calls of a run.
+const LATELY: usize = 8;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Run {
     inference_calls: u32,
     tool_calls: u32,
+    /// Tool and arguments of the newest tool calls, 0 for none.
+    lately: [u64; LATELY],
+    /// The call that goes round, 0 if none does.
+    looping: u64,
     /// The last failed call: what may be tried again.
     failed: Option<Failed>,
 }
@@ -49,11 +66,42 @@ struct Failed {
 
 impl Run {
     /// Counts a call.
-    fn note(&mut self, kind: OperationKind, call: &Operation) -> Option<Retry> {
-        match kind {
-            OperationKind::Model => self.inference_calls += 1,
-            _ => self.tool_calls += 1,
+    fn note(&mut self, kind: OperationKind, call: &Operation) -> Noted {
+        let looped = match kind {
+            OperationKind::Model => {
+                self.inference_calls += 1;
+                false
+            }
+            _ => {
+                self.tool_calls += 1;
+                self.note_arguments(call)
+            }
+        };
+        Noted { retry: self.note_failure(kind, call), looped }
+    }
+
+    /// Whether a loop begins with this tool call.
+    fn note_arguments(&mut self, call: &Operation) -> bool {
+        let this = if call.arguments == 0 {
+            0
+        } else {
+            call.arguments.rotate_left(17) ^ (u64::from(call.tool.id()) << 1) | 1
+        };
+        self.lately[self.tool_calls as usize % LATELY] = this;
+        if this == 0 {
+            return false;
         }
+        let goes_round = self.lately.iter().filter(|call| **call == this).count() >= LOOP;
+        if goes_round {
+            return std::mem::replace(&mut self.looping, this) != this;
+        }
+        if self.looping != 0 && !self.lately.contains(&self.looping) {
+            self.looping = 0;
+        }
+        false
+    }
+
+    fn note_failure(&mut self, kind: OperationKind, call: &Operation) -> Option<Retry> {
         let subject = call.subject();
         // A call that was going on beside the failed one is no answer to it.
         let started_ns = call.ended_ns.saturating_sub(call.duration_ns);
@@ -73,25 +121,25 @@ impl Run {
 
 impl Runs {
     /// Counts an operation at the run that it is part of, or notes that the run is over.
-    pub(super) fn note(&self, operation: &Operation) -> Option<Retry> {
-        let kind = operation.kind?;
+    pub(super) fn note(&self, operation: &Operation) -> Noted {
+        let Some(kind) = operation.kind else { return Noted::default() };
         match kind {
             OperationKind::Agent => {
                 let mut state = self.lock();
                 if state.ended[0].len() < MAX_RUNS {
                     state.ended[0].push(*operation);
                 }
-                None
+                Noted::default()
             }
             OperationKind::Model | OperationKind::Tool if operation.run != 0 => {
                 let mut state = self.lock();
                 let full = state.going_on.len() >= MAX_RUNS && !state.going_on.contains_key(&operation.run);
                 if full {
-                    return None;
+                    return Noted::default();
                 }
                 state.going_on.entry(operation.run).or_default().note(kind, operation)
             }
-            _ => None,
+            _ => Noted::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::names::Name;
 use crate::operation::{MAX_EXTRA_ATTRIBUTES, Operation, OperationKind, Outcome};
 use crate::semconv::{attr, metric};
 
-const DIMENSIONS: usize = 8;
+const DIMENSIONS: usize = 10;
 
 /// What tells the series of operations apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -23,9 +23,9 @@ impl SeriesKey {
     pub(super) fn of(operation: &Operation, kind: OperationKind) -> Self {
         let o = operation;
         let outcome = o.outcome() as u32;
-        let [a, b, c, d, e, f, g] = match kind {
+        let [a, b, c, d, e, f, g, h] = match kind {
             OperationKind::Agent => {
-                [o.agent.id(), o.request_model.id(), o.error_type.id(), outcome, o.task_type.id(), 0, 0]
+                [o.agent.id(), o.request_model.id(), o.error_type.id(), outcome, o.task_type.id(), 0, 0, 0]
             }
             OperationKind::Tool => [
                 o.tool.id(),
@@ -35,13 +35,14 @@ impl SeriesKey {
                 o.mcp_method.id(),
                 u32::from(o.mcp_server),
                 0,
+                0,
             ],
-            OperationKind::Workflow => [o.workflow.id(), o.error_type.id(), 0, 0, 0, 0, 0],
+            OperationKind::Workflow => [o.workflow.id(), o.error_type.id(), 0, 0, 0, 0, 0, 0],
             OperationKind::Mcp => {
-                [o.mcp_method.id(), o.tool.id(), o.error_type.id(), u32::from(o.mcp_server), 0, 0, 0]
+                [o.mcp_method.id(), o.tool.id(), o.error_type.id(), u32::from(o.mcp_server), 0, 0, 0, 0]
             }
             OperationKind::Custom | OperationKind::Plan | OperationKind::Other => {
-                [o.custom.id(), o.operation.id(), o.agent.id(), o.error_type.id(), 0, 0, 0]
+                [o.custom.id(), o.operation.id(), o.agent.id(), o.error_type.id(), 0, 0, 0, 0]
             }
             _ => [
                 o.operation.id(),
@@ -51,10 +52,11 @@ impl SeriesKey {
                 o.error_type.id(),
                 o.server_address.id(),
                 u32::from(o.server_port),
+                o.agent.id(),
             ],
         };
         let [w, x, y, z] = o.extra;
-        Self([kind as u32 + 1, a, b, c, d, e, f, g, w.id(), x.id(), y.id(), z.id()])
+        Self([kind as u32 + 1, a, b, c, d, e, f, g, h, 0, w.id(), x.id(), y.id(), z.id()])
     }
 
     /// The key of the series that stands for all of a kind that are over the limit.
@@ -376,7 +378,7 @@ pub(super) fn push(attributes: &mut Vec<KeyValue>, key: &'static str, value: Nam
     }
 }
 
-/// The attributes that the conventions have on every model call's metrics.
+/// The attributes that the conventions have on every model call's metrics, and the agent.
 pub(super) fn model_attributes(o: &Operation) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(DIMENSIONS + MAX_EXTRA_ATTRIBUTES);
     push(&mut attributes, attr::OPERATION_NAME, o.operation);
@@ -387,6 +389,8 @@ pub(super) fn model_attributes(o: &Operation) -> Vec<KeyValue> {
     if o.server_port != 0 {
         attributes.push(KeyValue::new(attr::SERVER_PORT, i64::from(o.server_port)));
     }
+    // Beyond the conventions: without it nobody can say which agent a model fails, or whose context grows.
+    push(&mut attributes, attr::AGENT_NAME, o.agent);
     attributes
 }
 

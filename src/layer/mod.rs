@@ -25,9 +25,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::callsites::Callsites;
 pub(crate) use self::callsites::declares_operation;
+pub(crate) use self::table::OpenCall;
 use self::table::{Closed, Queued, Record, Table};
-pub(crate) use self::visitor::set_outcome;
 use self::visitor::{FieldVisitor, Formatting, set_error};
+pub(crate) use self::visitor::{is_refusal, set_outcome};
 use crate::clock::Clock;
 use crate::errors;
 use crate::names::Name;
@@ -120,6 +121,13 @@ impl Shared {
     /// Operations that have been seen, and that were refused because too many were open.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.table.counts()
+    }
+
+    /// The model and tool calls that go on: for how many seconds the oldest of each has.
+    pub(crate) fn open_calls(&self) -> Vec<(OpenCall, f64)> {
+        let now = self.clock.now_ns();
+        let age = |start: u64| now.saturating_sub(start) as f64 / 1e9;
+        self.table.oldest_calls().into_iter().map(|(call, start)| (call, age(start))).collect()
     }
 
     fn dispatch(&self) -> Option<Dispatch> {

@@ -16,7 +16,7 @@ use tracing::span::Id;
 
 use super::callsites::Site;
 use crate::names::Name;
-use crate::operation::Operation;
+use crate::operation::{Operation, OperationKind};
 
 /// An operation between the start of its span and the return of its function.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,16 @@ pub(super) enum Closed {
     },
     /// The span is to be marked with this error first.
     Unmarked(Name),
+}
+
+/// What is called, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct OpenCall {
+    pub(crate) kind: OperationKind,
+    pub(crate) operation: Name,
+    /// The model or the tool.
+    pub(crate) subject: Name,
+    pub(crate) agent: Name,
 }
 
 /// Why an operation may be over although its span is open.
@@ -182,6 +192,28 @@ impl Table {
     /// Operations that have been seen and refused since the start.
     pub(super) fn counts(&self) -> (u64, u64) {
         self.all().fold((0, 0), |(seen, refused), shard| (seen + shard.seen, refused + shard.refused))
+    }
+
+    /// The model and tool calls that go on, by what is called and by which agent: when the oldest of each started.
+    pub(super) fn oldest_calls(&self) -> HashMap<OpenCall, u64> {
+        let mut oldest = HashMap::new();
+        for shard in self.all() {
+            for record in shard.open.values().filter(|record| !record.finished && !record.ended) {
+                let operation = &record.operation;
+                let Some(kind @ (OperationKind::Model | OperationKind::Tool)) = operation.kind else {
+                    continue;
+                };
+                let call = OpenCall {
+                    kind,
+                    operation: operation.operation,
+                    subject: operation.subject(),
+                    agent: operation.agent,
+                };
+                let start = oldest.entry(call).or_insert(record.start_ns);
+                *start = record.start_ns.min(*start);
+            }
+        }
+        oldest
     }
 
     /// Notes an ordinary span that is directly below an operation.

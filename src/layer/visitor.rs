@@ -23,8 +23,9 @@ use tracing::field::{Field, Visit};
 use super::callsites::{Role, Site};
 use crate::errors;
 use crate::names::{MAX_NAME_BYTES, Name};
-use crate::operation::{Amount, Operation, OperationKind, Outcome};
+use crate::operation::{Amount, Operation, OperationKind, Outcome, TextHash, hash_of};
 use crate::semconv::error_type;
+use crate::semconv::health::finish_reason;
 
 /// Values that are given as `Debug` or `Display` run the user's code when they are formatted, and so are left for
 /// a time when no lock is held.
@@ -111,6 +112,8 @@ impl<'a> FieldVisitor<'a> {
             Role::OtelKind => operation.mcp_server = value.eq_ignore_ascii_case("server"),
             Role::Outcome => set_outcome(operation, Outcome::parse(value)),
             Role::Fallback => operation.fallback = value == "true",
+            Role::Arguments => operation.arguments = hash_of(value),
+            Role::FinishReasons => operation.refused |= is_refusal(value),
             _ => self.parse_number(role, value),
         }
     }
@@ -143,6 +146,11 @@ pub(super) fn set_error(operation: &mut Operation, class: &'static str) {
     if operation.error_type.is_none() {
         operation.error_type = Name::new(class);
     }
+}
+
+/// Whether a reason for the end of an answer, or one of several in a list, is that it was refused.
+pub(crate) fn is_refusal(reasons: &str) -> bool {
+    finish_reason::REFUSALS.iter().any(|refusal| reasons.contains(refusal))
 }
 
 /// Sets the outcome and, if it is one of the error outcomes, an error class.
@@ -204,6 +212,12 @@ impl Visit for FieldVisitor<'_> {
         }
         if self.formatting == Formatting::Later {
             self.left = true;
+            return;
+        }
+        if role == Role::Arguments {
+            // All of it: two long texts may have the same beginning.
+            let mut hash = TextHash::default();
+            self.operation.arguments = write!(hash, "{value:?}").map_or(0, |()| hash.finish());
             return;
         }
         let mut buffer = TextBuffer::default();

@@ -6,6 +6,7 @@
 //! `tests/architecture.rs` checks.
 
 pub mod forecast;
+pub mod health;
 pub mod host;
 pub mod resource;
 

@@ -10,7 +10,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::errors::ErrorClass;
 use crate::layer::AgentLayer;
 use crate::names::Name;
-use crate::operation::{Amount, Operation, Outcome, Usage};
+use crate::operation::{Amount, Operation, Outcome, Usage, hash_of};
 use crate::semconv::{attr, error_type};
 
 /// What a model answered, apart from its tokens and its text.
@@ -139,6 +139,7 @@ impl RecordOperation for Span {
             // Fields have no lists: on the way out the text becomes one.
             let reasons = serde_json::Value::from(response.finish_reasons.clone()).to_string();
             set(self, attr::RESPONSE_FINISH_REASONS, &reasons.as_str(), reasons.clone());
+            update(self, |operation| operation.refused |= crate::layer::is_refusal(&reasons));
         }
     }
 
@@ -178,7 +179,8 @@ impl RecordOperation for Span {
 
     fn record_tool_input(&self, input: &str) {
         set_size(self, attr::TOOL_INPUT_BYTES, input, |operation, bytes| {
-            operation.input_bytes = Amount::new(bytes)
+            operation.input_bytes = Amount::new(bytes);
+            operation.arguments = hash_of(input);
         });
         set_content(self, attr::TOOL_CALL_ARGUMENTS, input);
     }

@@ -24,7 +24,7 @@ use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelinePart
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
 use crate::sampling::HeadSampler;
-use crate::views::Views;
+use crate::views::{MAX_SERIES, Totals, Views};
 use crate::{Clock, Error};
 
 /// How many operations can be going on at once by default. About 300 bytes each.
@@ -289,10 +289,14 @@ impl Builder {
         // The pipeline has to be there before the instruments, whose operations it has measured before it collects.
         let shared: Arc<OnceLock<Weak<Shared>>> = Arc::default();
         let before_collect = measuring(&shared);
-        let views = Arc::new(Views::new(SCOPE, config.series_limit));
-        let viewed = views.clone();
+        let totals = Arc::new(Totals::new(SCOPE, config.series_limit));
+        let views = Arc::new(Views::new(MAX_SERIES));
+        let (counted, viewed, time) = (totals.clone(), views.clone(), clock.clone());
         let parts = parts
-            .with_observer(Arc::new(move |metrics| viewed.observe(metrics)))
+            .with_observer(Arc::new(move |metrics| {
+                counted.observe(metrics);
+                viewed.observe(metrics, time.wall());
+            }))
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
             .with_before_collect(before_collect);
@@ -337,6 +341,7 @@ impl Builder {
             shared: measured,
             instruments,
             ledger,
+            totals,
             views,
             tracer_provider,
             meter_provider,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::names::Name;
-use crate::operation::{Amount, Operation, OperationKind, Outcome, Usage};
+use crate::operation::{Amount, Operation, OperationKind, Outcome, Usage, hash_of};
 use crate::semconv::operation;
 
 /// Something that happened outside of any span, to be measured with [`Telemetry::record`](crate::Telemetry::record):
@@ -98,6 +98,21 @@ impl Measured {
             o.input_bytes = Amount::new(input);
             o.output_bytes = Amount::new(output);
         })
+    }
+
+    /// What a tool was called with: kept as a number only, by which an agent that goes round in circles is found.
+    pub fn arguments(self, arguments: &str) -> Self {
+        self.with(|o| o.arguments = hash_of(arguments))
+    }
+
+    /// The model, or a filter before it, refused to answer.
+    pub fn refused(self) -> Self {
+        self.with(|o| o.refused = true)
+    }
+
+    /// What a model call cost, where the program knows it itself; USD.
+    pub fn cost(self, cost: crate::cost::Nanodollars) -> Self {
+        self.with(|o| o.cost_nano = Amount::new(cost.get()))
     }
 
     /// Model and tool calls of an agent's run.

@@ -32,7 +32,7 @@ use crate::export::{Pipeline, Report};
 use crate::instruments::Instruments;
 use crate::layer::{AgentLayer, Shared};
 use crate::operation::Observe as _;
-use crate::views::{Performance, Views};
+use crate::views::{Performance, Totals, Views};
 use crate::{Clock, Config, Error, OperationKind, names};
 
 /// The name and version under which our spans and metrics are recorded.
@@ -69,6 +69,7 @@ pub struct Telemetry {
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     ledger: Arc<Ledger>,
+    totals: Arc<Totals>,
     views: Arc<Views>,
     tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
@@ -237,7 +238,7 @@ impl Telemetry {
 
     /// What model calls have cost so far, by provider, model and agent. Waits until finished calls are priced.
     pub fn cost(&self) -> CostReport {
-        self.settle();
+        self.measure();
         self.ledger.report()
     }
 
@@ -256,24 +257,38 @@ impl Telemetry {
     pub fn performance_of(&self, kind: OperationKind, name: &str) -> Option<Performance> {
         // Without a new collection the last one is still true, only older; after a shutdown it is the final one.
         let _ = self.pipeline.collect_blocking(COLLECT_TIMEOUT);
-        self.views.performance(kind, names::cut(name))
+        self.totals.performance(kind, names::cut(name))
+    }
+
+    /// What the collected aggregates say, by window: what health reads. [`collect`](Self::collect) makes it the newest.
+    pub fn views(&self) -> &Arc<Views> {
+        &self.views
+    }
+
+    /// Collects the metrics now, without exporting them, so that [`views`](Self::views) know of everything that has ended.
+    ///
+    /// # Errors
+    /// The exporter's thread is busy, or telemetry was shut down ([`Error::is_timeout`]): the views then say what the last
+    /// collection held.
+    pub fn collect(&self) -> Result<(), Error> {
+        self.pipeline.collect_blocking(COLLECT_TIMEOUT)
     }
 
     /// Agent runs that are going on, by agent.
     pub fn active_tasks(&self) -> std::collections::BTreeMap<&'static str, i64> {
-        self.settle();
+        self.measure();
         self.instruments.active().into_iter().map(|(agent, count)| (agent.as_str(), count)).collect()
     }
 
     /// Agents and tools whose newest call failed.
     pub fn open_failures(&self) -> Vec<(OperationKind, &'static str)> {
-        self.settle();
+        self.measure();
         self.instruments.open_failures().into_iter().map(|(kind, name)| (kind, name.as_str())).collect()
     }
 
     /// Whether telemetry works.
     pub fn status(&self) -> Status {
-        self.settle();
+        self.measure();
         let (operations, operations_refused) = self.shared.counts();
         let attached = self.shared.is_attached();
         let mut warnings = self.config.warnings.clone();
@@ -301,8 +316,14 @@ impl Telemetry {
     }
 
     /// Measures everything that is over.
-    fn settle(&self) {
+    fn measure(&self) {
         self.shared.sweep();
+        self.shared.settle();
+    }
+
+    /// Measures the operations whose spans have closed, on this thread, instead of soon on the SDK's own. Who reads numbers
+    /// from telemetry need not call it; a simulation on a manual clock may, to be the same each time.
+    pub fn settle(&self) {
         self.shared.settle();
     }
 

@@ -9,7 +9,8 @@ use opentelemetry::metrics::Meter;
 use crate::export::{ExportStats, LossReason};
 use crate::instruments::Instruments;
 use crate::layer::Shared;
-use crate::semconv::{attr, metric, unit};
+use crate::operation::OperationKind;
+use crate::semconv::{attr, health, metric, unit};
 
 /// Registers the metrics about the SDK. They hold the parts weakly, so that they do not keep telemetry alive.
 pub(super) fn register(
@@ -68,6 +69,7 @@ pub(super) fn register(
         })
         .build();
     register_open_failures(meter, Arc::downgrade(instruments));
+    register_open_calls(meter, Arc::downgrade(shared));
 }
 
 /// That the process is there, since when, and how many agents are.
@@ -132,9 +134,31 @@ fn register_export(meter: &Meter, stats: &Arc<ExportStats>) {
         .build();
 }
 
-fn register_open_failures(meter: &Meter, instruments: Weak<Instruments>) {
-    use crate::operation::OperationKind;
+fn register_open_calls(meter: &Meter, shared: Weak<Shared>) {
+    meter
+        .f64_observable_gauge(health::metric::OPEN_CALL_AGE)
+        .with_unit(unit::SECONDS)
+        .with_description("Time since the oldest model or tool call started that is still going on.")
+        .with_callback(move |observer| {
+            for (call, age) in shared.upgrade().map(|shared| shared.open_calls()).unwrap_or_default() {
+                let subject =
+                    if call.kind == OperationKind::Tool { attr::TOOL_NAME } else { attr::REQUEST_MODEL };
+                let attributes = [
+                    (attr::OPERATION_NAME, call.operation),
+                    (subject, call.subject),
+                    (attr::AGENT_NAME, call.agent),
+                ];
+                let attributes: Vec<KeyValue> = attributes
+                    .into_iter()
+                    .filter_map(|(key, name)| Some(KeyValue::new(key, name.as_str_if_some()?)))
+                    .collect();
+                observer.observe(age, &attributes);
+            }
+        })
+        .build();
+}
 
+fn register_open_failures(meter: &Meter, instruments: Weak<Instruments>) {
     meter
         .u64_observable_gauge(metric::OPEN_FAILURES)
         .with_unit(unit::FAILURE)

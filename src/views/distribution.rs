@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use opentelemetry_sdk::metrics::data::{ExponentialHistogramDataPoint, HistogramDataPoint};
 
+use super::sketch::{self, Sketch};
+
 /// Merged histogram points of durations in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Distribution {
@@ -39,6 +41,21 @@ impl Distribution {
             min: point.min().unwrap_or(0.0),
             max: point.max().unwrap_or(f64::INFINITY),
             buckets: Buckets::Exponential { scale: point.scale(), zeros: point.zero_count(), counts },
+        })
+    }
+
+    /// `None` without any value.
+    pub(super) fn of_sketch(sketch: &Sketch) -> Option<Self> {
+        (sketch.count() > 0).then(|| Self {
+            count: sketch.count(),
+            sum: sketch.sum(),
+            min: sketch.min(),
+            max: sketch.max(),
+            buckets: Buckets::Exponential {
+                scale: sketch::SCALE,
+                zeros: sketch.zeros(),
+                counts: sketch.buckets().map(|(index, count)| (i32::from(index), count)).collect(),
+            },
         })
     }
 

@@ -1,14 +1,14 @@
 //! `agentvitals demo`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, FAILED, OK, Terminal};
 use crate::Error;
-use crate::demo::{self, Embedded, Options, Speed, Streaming, Style};
+use crate::demo::{self, Embedded, Options, Speed, Streaming, Style, inject};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,13 +83,36 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     api: SocketAddr,
 
+    /// Instead of a replay: simulate traffic with these faults (TOML) and tell how true health's alarms are
+    ///
+    /// Each fault is a table: [[scenario]] with name, start and duration (\"20m\"), kind, target (a model, tool or
+    /// agent; none is all), rate (share of calls hit, default 1) or factor. Kinds: model_error, rate_limit,
+    /// slow_model, slow_tool, tool_error, loop, stall, cost, context_growth, empty_output, silence.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["endpoint", "data_dir", "keep"])]
+    inject: Option<PathBuf>,
+
+    /// Hours to simulate, after a day in which health learns what is usual
+    #[arg(long, value_name = "N", default_value_t = 24.0, requires = "inject")]
+    hours: f64,
+
+    /// Agents that serve at the same time, 60 runs an hour each
+    #[arg(long, value_name = "M", default_value_t = 10, requires = "inject")]
+    agents: u32,
+
+    /// The same seed gives the same result
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "inject")]
+    seed: u64,
+
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
-    let Arguments { runs, endpoint, speed, concurrency, stream, data_dir, keep, api, json } = arguments;
+    if let Some(scenarios) = &arguments.inject {
+        return inject(&arguments, scenarios, terminal);
+    }
+    let Arguments { runs, endpoint, speed, concurrency, stream, data_dir, keep, api, json, .. } = arguments;
     let mut options =
         Options { runs, endpoint, data_dir, speed, concurrency, streaming: stream, ..Options::default() };
     options.addresses[2] = api;
@@ -125,6 +148,26 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
     }
     let well = summary.verified() != Some(false) && summary.lost() == 0;
     Ok(if well { OK } else { FAILED })
+}
+
+/// Simulates, instead of replaying.
+fn inject(arguments: &Arguments, scenarios: &Path, terminal: &mut Terminal<'_>) -> Result<u8, End> {
+    let runs = demo::runs_of(arguments.runs.as_deref())?;
+    let scenarios = inject::read_file(scenarios, &runs, arguments.hours)?;
+    let mut settings = inject::Settings::default();
+    settings.hours = arguments.hours;
+    settings.agents = arguments.agents;
+    settings.seed = arguments.seed;
+    let err = &mut *terminal.err;
+    let outcome = inject::simulate(&runs, &scenarios, &settings, |made, of| {
+        if made % (of / 10).max(1) == 0 {
+            writeln!(err, "{made} of {of} evaluations made").ok();
+        }
+    })?;
+    let document = serde_json::to_string(&outcome);
+    let document = document.map_err(|error| Error::failed(format!("the result is no JSON: {error}")))?;
+    writeln!(terminal.out, "{document}")?;
+    Ok(OK)
 }
 
 /// Tells how to ask on, and waits to be told to end.

@@ -9,6 +9,7 @@ mod builtin;
 mod client;
 mod context;
 mod embedded;
+pub mod inject;
 mod ledger;
 mod model_server;
 mod pace;
@@ -21,7 +22,7 @@ mod streaming;
 mod turns;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,17 @@ impl Options {
     pub const MAX_CONCURRENCY: usize = 1024;
 }
 
+/// The runs of a file, or those that are built in.
+///
+/// # Errors
+/// An [input error](Error::is_input) that names the lines at fault.
+pub fn runs_of(file: Option<&Path>) -> Result<Vec<Run>, Error> {
+    match file {
+        Some(path) => runs::read_file(path),
+        None => builtin::runs(),
+    }
+}
+
 /// Replays runs and counts what arrives. `progress` is told how many of how many runs are over.
 ///
 /// # Errors
@@ -115,11 +127,7 @@ pub async fn run_and_keep(
             format!("{} runs at a time, expected 1 to {}", options.concurrency, Options::MAX_CONCURRENCY);
         return Err(Error::input(what));
     }
-    let runs: Arc<[Run]> = match &options.runs {
-        Some(path) => runs::read_file(path)?,
-        None => builtin::runs()?,
-    }
-    .into();
+    let runs: Arc<[Run]> = runs_of(options.runs.as_deref())?.into();
     let pipeline = Pipeline::start(options, &runs).await?;
     let server = ModelServer::start(Arc::clone(&runs), options.speed).await?;
     let client = Client::new(&server.base_url())?;
