@@ -5,6 +5,7 @@
 //! under `agentvitals.`; none is invented under `gen_ai.`. No other file of the SDK has such a literal, which
 //! `tests/architecture.rs` checks.
 
+pub mod forecast;
 pub mod health;
 pub mod host;
 pub mod resource;

@@ -1,4 +1,23 @@
 //! The few formulas of statistics that verdicts rest on.
+//!
+//! Pure functions over plain numbers: shares ([`wilson`], [`two_proportions`], [`fisher_exact`]), samples and histograms
+//! ([`mann_whitney`], [`mann_whitney_counts`]), means ([`Moments`], [`ratio_of_means`]), relations ([`pearson`],
+//! [`spearman`]), many tests at once ([`benjamini_hochberg`]), and what a ranking sorts by ([`lower_bound`]). A question
+//! that the numbers cannot answer has the answer `None`, never a p-value of convenience.
+
+mod correlation;
+mod means;
+mod multiple;
+mod normal;
+mod proportions;
+mod ranks;
+
+pub use correlation::{Correlation, pearson, spearman};
+pub use means::{Moments, RatioOfMeans, ratio_of_means};
+pub use multiple::benjamini_hochberg;
+pub use normal::{normal_cdf, student_p_value, student_reach, z_of};
+pub use proportions::{Proportions, fisher_exact, two_proportions};
+pub use ranks::{RankTest, mann_whitney, mann_whitney_counts};
 
 /// The standard normal quantile of a two-sided interval of 95 %.
 pub const Z_95: f64 = 1.959_963_984_540_054;
@@ -22,6 +41,19 @@ pub fn wilson(hits: u64, trials: u64, z: f64) -> (f64, f64) {
     let centre = (share + z * z / (2.0 * n)) / denominator;
     let reach = z / denominator * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     ((centre - reach).max(0.0), (centre + reach).min(1.0))
+}
+
+/// The share that is surely reached, with `z` standard deviations of certainty: the lower end of [`wilson`].
+///
+/// This is what a ranking by success should sort by: two of two is no better a record than ninety of a hundred. Without
+/// trials it is 0, so what was never tried comes last. [`Moments::lower_bound`] is its counterpart for means.
+///
+/// ```
+/// use agentvitals::statistics::{Z_95, lower_bound};
+/// assert!(lower_bound(2, 2, Z_95) < lower_bound(90, 100, Z_95));
+/// ```
+pub fn lower_bound(hits: u64, trials: u64, z: f64) -> f64 {
+    wilson(hits, trials, z).0
 }
 
 /// The Kullback-Leibler divergence of two coins, in nats: how much evidence one trial gives for the share `observed`
