@@ -66,7 +66,7 @@ fn quantiles_are_as_near_as_is_said_for_every_spread() {
         let rig = Rig::new();
         let durations = durations(10_000, 0.01, factor);
         record(&rig, &durations);
-        let performance = rig.vitals.performance("a").unwrap();
+        let performance = rig.vitals.performance_since_start("a").unwrap();
         let worst = check(&performance, &durations);
         let stated = performance.relative_error().unwrap();
         println!("factor {factor}: worst {worst:.5}, stated {stated:.5}");
@@ -91,7 +91,7 @@ fn runs_of_spans_count_with_their_errors_over_all_series_of_the_agent() {
         }
         rig.block_on(async {}.in_operation(agent_span!("other")));
     });
-    let performance = rig.vitals.performance("a").unwrap();
+    let performance = rig.vitals.performance_since_start("a").unwrap();
     assert_eq!((performance.count, performance.error_count()), (4, 2));
     let errors: Vec<(&str, u64)> = performance.errors.iter().map(|(e, n)| (e.as_str(), *n)).collect();
     assert_eq!(errors, [("500", 1), ("timeout", 1)]);
@@ -107,15 +107,15 @@ fn runs_of_spans_count_with_their_errors_over_all_series_of_the_agent() {
 #[test]
 fn a_run_counts_as_soon_as_it_has_ended_and_an_agent_that_never_ran_has_no_numbers() {
     let rig = Rig::with(agentvitals::Builder::without_export);
-    assert_eq!(rig.vitals.performance("a"), None);
+    assert_eq!(rig.vitals.performance_since_start("a"), None);
     for count in 1..=3 {
         rig.run(|| agent_span!("a").in_scope(|| rig.advance(10)));
-        assert_eq!(rig.vitals.performance("a").unwrap().count, count);
+        assert_eq!(rig.vitals.performance_since_start("a").unwrap().count, count);
     }
-    assert_eq!(rig.vitals.performance("b"), None);
-    assert_eq!(rig.vitals.performance(""), None);
+    assert_eq!(rig.vitals.performance_since_start("b"), None);
+    assert_eq!(rig.vitals.performance_since_start(""), None);
     rig.vitals.shutdown_blocking(support::DEADLINE).unwrap();
-    assert_eq!(rig.vitals.performance("a").unwrap().count, 3, "the last numbers stay");
+    assert_eq!(rig.vitals.performance_since_start("a").unwrap().count, 3, "the last numbers stay");
 }
 
 /// Feature: A3
@@ -138,7 +138,7 @@ fn other_kinds_of_operations_have_numbers_by_their_names() {
         assert_eq!((performance.count, performance.error_count()), (count, errors), "{name}");
         assert_eq!(performance.max, second * max, "{name}");
     }
-    assert_eq!(rig.vitals.performance("search"), None, "a tool is no agent");
+    assert_eq!(rig.vitals.performance_since_start("search"), None, "a tool is no agent");
 }
 
 /// Feature: A3
@@ -147,7 +147,7 @@ fn explicit_buckets_give_quantiles_within_their_bucket() {
     let rig = Rig::with(|builder| builder.histograms(Histograms::Explicit));
     let durations = durations(1_000, 0.2, 100.0);
     record(&rig, &durations);
-    let performance = rig.vitals.performance("a").unwrap();
+    let performance = rig.vitals.performance_since_start("a").unwrap();
     check(&performance, &durations);
     assert_eq!(performance.relative_error(), None);
     let (low, high) = performance.p_bounds(0.5).unwrap();
@@ -167,10 +167,10 @@ fn deltas_add_up_and_none_is_taken_from_the_exporter() {
         let (part, others) = rest.split_at(size);
         rest = others;
         record(&rig, part);
-        rig.vitals.performance("a").unwrap();
+        rig.vitals.performance_since_start("a").unwrap();
         assert_eq!(rig.count("gen_ai.invoke_agent.duration"), size as u64);
     }
-    let performance = rig.vitals.performance("a").unwrap();
+    let performance = rig.vitals.performance_since_start("a").unwrap();
     let worst = check(&performance, &durations);
     assert!(worst <= performance.relative_error().unwrap() + 1e-6, "{worst}");
 }
@@ -183,7 +183,7 @@ fn numbers_are_one_line_for_people_and_seconds_for_programs() {
         rig.vitals.record(&Measured::agent_run("a").duration(Duration::from_millis(millis)));
     }
     rig.vitals.record(&Measured::agent_run("a").duration(Duration::from_millis(300)).error_type("timeout"));
-    let performance = rig.vitals.performance("a").unwrap();
+    let performance = rig.vitals.performance_since_start("a").unwrap();
     let p50 = format!("{:.3}", performance.p(0.5).unwrap().as_secs_f64());
     assert_eq!(
         performance.to_string(),
@@ -210,14 +210,14 @@ fn numbers_are_there_while_the_collector_hangs() {
         .build()
         .unwrap();
     vitals.record(&Measured::agent_run("a"));
-    assert_eq!(vitals.performance("a").unwrap().count, 1);
+    assert_eq!(vitals.performance_since_start("a").unwrap().count, 1);
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| vitals.flush_blocking(Duration::from_secs(3)));
         // From here on the export goes on, and never gets an answer.
         let _connection = listener.accept().unwrap();
         vitals.record(&Measured::agent_run("a"));
         // An older collection would say 1.
-        assert_eq!(vitals.performance("a").unwrap().count, 2);
+        assert_eq!(vitals.performance_since_start("a").unwrap().count, 2);
         assert!(!flush.is_finished(), "the flush still waits");
     });
     let _ = vitals.shutdown_blocking(Duration::from_millis(100));
@@ -234,7 +234,7 @@ fn an_observer_that_panics_leaves_the_last_numbers_and_the_exporter_alive() {
     for (panics, expected) in [(false, 1), (true, 1), (false, 3)] {
         rig.vitals.record(&Measured::agent_run("a"));
         armed.store(panics, Ordering::SeqCst);
-        assert_eq!(rig.vitals.performance("a").unwrap().count, expected);
+        assert_eq!(rig.vitals.performance_since_start("a").unwrap().count, expected);
     }
     assert!(rig.vitals.status().up);
 }

@@ -11,6 +11,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
+use super::SpanObserver;
 use super::redact::Guard;
 use super::rollup::{Rollups, Sums, own_sums, usd};
 use super::stats::ExportStats;
@@ -37,16 +38,31 @@ pub trait CostOf: Send + Sync + fmt::Debug {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Enricher {
     guard: Guard,
     cost: Option<Arc<dyn CostOf>>,
     rollups: Rollups,
+    observers: Vec<SpanObserver>,
+}
+
+impl fmt::Debug for Enricher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enricher")
+            .field("guard", &self.guard)
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Enricher {
     pub(crate) fn new(guard: Guard, cost: Option<Arc<dyn CostOf>>, stats: Arc<ExportStats>) -> Self {
-        Self { guard, cost, rollups: Rollups::new(stats) }
+        Self { guard, cost, rollups: Rollups::new(stats), observers: Vec::new() }
+    }
+
+    /// Shows each span to these, when it is ready.
+    pub(crate) fn with_observers(mut self, observers: Vec<SpanObserver>) -> Self {
+        self.observers = observers;
+        self
     }
 
     /// Makes a span ready for export.
@@ -71,6 +87,9 @@ impl Enricher {
             self.guard.redact_name(span);
         }
         self.guard.limit(span);
+        for observer in &self.observers {
+            observer(span);
+        }
     }
 
     /// Writes the cost of a model call, unless it has one already, and returns what the call adds to the sums.

@@ -37,7 +37,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{InstrumentKind, Temporality};
-use opentelemetry_sdk::trace::SpanExporter;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::sync::mpsc;
 
 pub use enrich::{CostOf, CostOutcome};
@@ -64,6 +64,8 @@ use crate::config::{Config, ExporterKind};
 pub type BeforeCollect = Arc<dyn Fn() + Send + Sync>;
 /// Sees each collection of metrics before it is exported, on the exporter's thread.
 pub type Observer = Arc<dyn Fn(&ResourceMetrics) + Send + Sync>;
+/// Sees each span as it is about to be exported, on the exporter's thread.
+pub type SpanObserver = Arc<dyn Fn(&SpanData) + Send + Sync>;
 
 /// How long the start waits for the exporter's thread to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,6 +81,7 @@ pub struct PipelineParts {
     redactors: Vec<Redactor>,
     before_collect: Vec<BeforeCollect>,
     observers: Vec<Observer>,
+    span_observers: Vec<SpanObserver>,
     console: Option<Output>,
 }
 
@@ -131,6 +134,12 @@ impl PipelineParts {
         self
     }
 
+    /// Adds an observer of each span, as it is about to be exported.
+    pub fn with_span_observer(mut self, observer: SpanObserver) -> Self {
+        self.span_observers.push(observer);
+        self
+    }
+
     /// Sets where the exporter `console` writes, instead of standard output.
     pub fn with_console(mut self, output: impl Write + Send + 'static) -> Self {
         self.console = Some(Arc::new(Mutex::new(output)));
@@ -147,6 +156,7 @@ impl fmt::Debug for PipelineParts {
             .field("redactors", &self.redactors.len())
             .field("before_collect", &self.before_collect.len())
             .field("observers", &self.observers.len())
+            .field("span_observers", &self.span_observers.len())
             .finish_non_exhaustive()
     }
 }
@@ -266,6 +276,16 @@ impl Pipeline {
         self.processor.handle.collect_blocking(deadline)
     }
 
+    /// What collects, for a thread of its own that is ended before the pipeline: [`collect_blocking`](Self::collect_blocking)
+    /// without its answer.
+    pub(crate) fn collector(&self, deadline: Duration) -> impl Fn() + Send + 'static {
+        let handle = self.processor.handle.clone();
+        move || {
+            // Without a new collection the last one is still true, only older.
+            let _ = handle.collect_blocking(deadline);
+        }
+    }
+
     /// Exports everything within the deadline, counts the rest as lost and ends the exporter's thread.
     /// Spans that end later are counted as lost. A second shutdown does nothing and reports the same.
     ///
@@ -316,7 +336,7 @@ fn build(
     let guard = Guard::new(config.content, config.limits.clone(), parts.redactors, Arc::clone(&stats));
     let worker = Worker {
         queue,
-        enricher: Enricher::new(guard, parts.cost, Arc::clone(&stats)),
+        enricher: Enricher::new(guard, parts.cost, Arc::clone(&stats)).with_observers(parts.span_observers),
         tally: Tally::new(Arc::clone(&stats)),
         stats,
         desk,

@@ -16,11 +16,13 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::health::{DEFAULT_HEALTH_INTERVAL, Examiner, Watcher};
 use super::pricing::{Guarded, SpanCost};
-use super::{SCOPE, Telemetry, Worker, observables};
+use super::{COLLECT_TIMEOUT, SCOPE, Telemetry, Worker, observables};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
 use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
+use crate::health::{Exemplars, Settings};
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
 use crate::sampling::HeadSampler;
@@ -55,6 +57,8 @@ pub struct Builder {
     max_open: Option<usize>,
     level: Option<Level>,
     console: bool,
+    health: Settings,
+    health_interval: Option<Duration>,
 }
 
 type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
@@ -219,6 +223,19 @@ impl Builder {
         self
     }
 
+    /// How health is judged: profile, cuts, targets.
+    pub fn health(mut self, settings: Settings) -> Self {
+        self.health = settings;
+        self
+    }
+
+    /// How often health is looked at in the background ([`DEFAULT_HEALTH_INTERVAL`]); zero: only when somebody asks. Each
+    /// look collects the metrics; with delta temporality they are exported then.
+    pub fn health_interval(mut self, interval: Duration) -> Self {
+        self.health_interval = Some(interval);
+        self
+    }
+
     /// The least severe level of spans and events that [`install`](Self::install) records: `INFO` by default. GenAI
     /// spans are recorded at every level.
     pub fn level(mut self, level: Level) -> Self {
@@ -300,7 +317,11 @@ impl Builder {
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
             .with_before_collect(before_collect);
+        let exemplars = Arc::new(Exemplars::default());
+        let noted = exemplars.clone();
+        let parts = parts.with_span_observer(Arc::new(move |span| noted.note(span)));
         let pipeline = Pipeline::start(&config, resource.clone(), parts)?;
+        let examiner = Arc::new(Examiner::new(self.health, views.clone(), exemplars, clock.clone()));
 
         let tracer_provider = {
             let builder = SdkTracerProvider::builder()
@@ -333,7 +354,12 @@ impl Builder {
         ));
         let _ = shared.set(Arc::downgrade(&measured));
         observables::register(&meter, &stats, &measured, &instruments, clock.wall());
+        observables::register_health(&meter, &examiner);
         let worker = Worker::start(&measured, move || pricing.warm_up())?;
+        let watcher = match self.health_interval.unwrap_or(DEFAULT_HEALTH_INTERVAL) {
+            Duration::ZERO => Watcher::none(),
+            interval => Watcher::start(examiner.clone(), interval, pipeline.collector(COLLECT_TIMEOUT))?,
+        };
         Ok(Telemetry {
             config,
             started_ns: clock.now_ns(),
@@ -343,6 +369,8 @@ impl Builder {
             ledger,
             totals,
             views,
+            examiner,
+            _watcher: watcher,
             tracer_provider,
             meter_provider,
             _worker: worker,

@@ -5,6 +5,7 @@
 //! own, [`Telemetry::agent_layer`] is the metrics alone, beside an OpenTelemetry layer that is there already.
 
 mod builder;
+mod health;
 mod measured;
 mod observables;
 mod pricing;
@@ -26,6 +27,8 @@ use tracing_subscriber::layer::Layered;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use self::builder::{Builder, DEFAULT_MAX_OPEN_OPERATIONS};
+pub use self::health::{Changes, DEFAULT_HEALTH_INTERVAL, OperationHealth, SystemHealth};
+use self::health::{Examiner, Watcher};
 pub use self::measured::Measured;
 use crate::cost::{CostReport, Ledger};
 use crate::export::{Pipeline, Report};
@@ -71,6 +74,9 @@ pub struct Telemetry {
     ledger: Arc<Ledger>,
     totals: Arc<Totals>,
     views: Arc<Views>,
+    examiner: Arc<Examiner>,
+    // Before the pipeline, which its thread collects from.
+    _watcher: Watcher,
     tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
     _worker: Worker,
@@ -248,12 +254,12 @@ impl Telemetry {
     /// this says and what a backend shows is the same. Works without any export. Waits at most a second or two if the
     /// exporter's thread is busy, and then says what the last collection held. Runs that went to the overflow series
     /// ([`Status::series_overflow`]) belong to no agent.
-    pub fn performance(&self, agent: &str) -> Option<Performance> {
+    pub fn performance_since_start(&self, agent: &str) -> Option<Performance> {
         self.performance_of(OperationKind::Agent, agent)
     }
 
-    /// [`performance`](Self::performance) of tools, workflows, models (as requested), operations of your own; of the
-    /// other kinds by the name of the operation. MCP requests have none.
+    /// [`performance_since_start`](Self::performance_since_start) of tools, workflows, models (as requested), operations of
+    /// your own; of the other kinds by the name of the operation. MCP requests have none.
     pub fn performance_of(&self, kind: OperationKind, name: &str) -> Option<Performance> {
         // Without a new collection the last one is still true, only older; after a shutdown it is the final one.
         let _ = self.pipeline.collect_blocking(COLLECT_TIMEOUT);

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use super::health::Examiner;
 use crate::export::{ExportStats, LossReason};
+use crate::health::{Component, Status as HealthStatus};
 use crate::instruments::Instruments;
 use crate::layer::Shared;
 use crate::operation::OperationKind;
@@ -168,6 +170,52 @@ fn register_open_failures(meter: &Meter, instruments: Weak<Instruments>) {
             for (kind, name) in instruments.open_failures() {
                 let key = if kind == OperationKind::Tool { attr::TOOL_NAME } else { attr::AGENT_NAME };
                 observer.observe(1, &[KeyValue::new(key, name.as_str())]);
+            }
+        })
+        .build();
+}
+
+/// Health, as it was looked at last. Weakly held: see [`register`].
+pub(super) fn register_health(meter: &Meter, examiner: &Arc<Examiner>) {
+    let subject = |component: &Component| {
+        let mut attributes = vec![KeyValue::new(health::attr::SUBJECT_KIND, component.subject.kind.as_str())];
+        if !component.subject.name.is_empty() {
+            attributes.push(KeyValue::new(health::attr::SUBJECT_NAME, component.subject.name.to_string()));
+        }
+        attributes
+    };
+    let scores = Arc::downgrade(examiner);
+    meter
+        .f64_observable_gauge(health::metric::SCORE)
+        .with_unit(unit::ONE)
+        .with_description("Health from 0 to 100, of each agent, model, tool and workflow, and of the whole.")
+        .with_callback(move |observer| {
+            let Some(report) = scores.upgrade().and_then(|examiner| examiner.newest()) else { return };
+            if let Some(score) = report.score {
+                observer.observe(score, &[KeyValue::new(health::attr::SUBJECT_KIND, "system")]);
+            }
+            for component in &report.components {
+                if let Some(score) = component.score {
+                    observer.observe(score, &subject(component));
+                }
+            }
+        })
+        .build();
+    let statuses = Arc::downgrade(examiner);
+    meter
+        .u64_observable_gauge(health::metric::STATUS)
+        .with_unit(unit::ONE)
+        .with_description("1 for the status that something has, 0 for the others.")
+        .with_callback(move |observer| {
+            let Some(report) = statuses.upgrade().and_then(|examiner| examiner.newest()) else { return };
+            let of_whole = vec![KeyValue::new(health::attr::SUBJECT_KIND, "system")];
+            let all = report.components.iter().map(|one| (one.status, subject(one)));
+            for (has, mut attributes) in all.chain([(report.status, of_whole)]) {
+                for status in HealthStatus::ALL {
+                    attributes.push(KeyValue::new(health::attr::STATE, status.as_str()));
+                    observer.observe(u64::from(status == has), &attributes);
+                    attributes.pop();
+                }
             }
         })
         .build();

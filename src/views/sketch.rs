@@ -142,6 +142,11 @@ impl Sketch {
         Some(self.max)
     }
 
+    /// How many values are greater than `value`, as exact as the buckets are: those of its own bucket are not counted.
+    pub fn slower_than(&self, value: f64) -> u64 {
+        if value <= 0.0 { self.count() - self.zeros() } else { self.above(bucket_of(value)) }
+    }
+
     /// How many values are in buckets above this one.
     pub(crate) fn above(&self, index: i16) -> u64 {
         self.buckets.iter().rev().take_while(|(bucket, _)| *bucket > index).map(|(_, count)| count).sum()

@@ -31,7 +31,7 @@ use crate::semconv::{attr, metric};
 /// for millis in [800, 900, 1_000, 4_000] {
 ///     telemetry.record(&Measured::agent_run("planner").duration(Duration::from_millis(millis)));
 /// }
-/// let performance = telemetry.performance("planner").ok_or("planner never ran")?;
+/// let performance = telemetry.performance_since_start("planner").ok_or("planner never ran")?;
 /// assert_eq!((performance.count, performance.max), (4, Duration::from_secs(4)));
 /// println!("{performance}"); // 4 runs, 0 failed; average 1.675 s, ...
 /// # Ok::<(), Box<dyn std::error::Error>>(())
