@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// its equals.
 const LAYERS: &[&[&str]] = &[
     &["telemetry", "testing"],
-    &["alert", "forecast", "probe"],
+    &["alert", "probe"],
+    &["forecast"],
     &["health"],
     &["export", "instruments", "sampling", "span", "views"],
     &["layer"],

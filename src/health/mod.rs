@@ -24,6 +24,7 @@ pub use self::evaluator::{Evaluator, Finding, STEP};
 pub(crate) use self::exemplars::Exemplars;
 pub use self::monitor::{Monitor, Settings, Summary};
 pub use self::report::{Component, Estimate, Evidence, HealthReport, Issue};
+pub(crate) use self::report::{quantity, rfc3339};
 pub use self::score::{Part, Profile, Term, classic_score, slo_score};
 pub use self::severity::Severity;
 pub use self::status::Status;

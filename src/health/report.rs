@@ -154,7 +154,7 @@ impl HealthReport {
 }
 
 /// A quantity with its unit, as people read it.
-pub(super) fn quantity(value: f64, unit: &str) -> String {
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
     match unit {
         "1" => format!("{:.1} %", value * 100.0),
         "s" if value < 1.0 => format!("{:.0} ms", value * 1_000.0),
