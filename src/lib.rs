@@ -79,8 +79,8 @@ pub use span::{
     TryOperationStream, track,
 };
 pub use telemetry::{
-    Builder, Changes, DEFAULT_HEALTH_INTERVAL, DEFAULT_MAX_OPEN_OPERATIONS, Measured, OperationHealth,
-    Status, SystemHealth, Telemetry, VitalsLayer, builder,
+    Builder, Changes, DEFAULT_HEALTH_INTERVAL, DEFAULT_MAX_OPEN_OPERATIONS, Measured, Notices,
+    OperationHealth, Status, SystemHealth, Telemetry, VitalsLayer, builder,
 };
 pub use views::{Performance, Subject, SubjectKind};
 

@@ -3,6 +3,7 @@
 //! Data flows one way: views and health -> [`Rules`] -> [`Condition`]s -> [`Manager`] (pending, firing, resolved; silences,
 //! maintenance) -> [`Notice`]s -> sinks, on a thread of their own.
 
+mod action;
 mod condition;
 mod engine;
 mod file;
@@ -15,6 +16,8 @@ mod rules;
 mod signal;
 pub mod sink;
 
+pub use self::action::Action;
+pub(crate) use self::action::Actions;
 pub use self::condition::{Condition, Source, Verdict};
 pub use self::engine::Engine;
 pub use self::manager::{Manager, ManagerSettings, Silence};

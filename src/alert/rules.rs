@@ -22,8 +22,9 @@ const BASELINE: f64 = 1.0 / 87.0;
 const KNOWN: u32 = 10;
 /// One value a minute for baselines and forecasts.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Values of a forecast's series that are kept: a working day of minutes.
-const KEPT: usize = 600;
+/// Values of a forecast's series that are kept: three horizons of minutes, so that what was long before says little, and
+/// at least and at most so many.
+const KEPT: (usize, usize) = (180, 600);
 /// How often a forecast is made.
 const FORECAST_EVERY: Duration = Duration::from_secs(300);
 
@@ -249,9 +250,10 @@ impl Memory {
         if self.is_due(now) {
             let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             self.series.push((u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), value));
-            if self.series.len() > KEPT {
-                self.series.remove(0);
-            }
+            let minutes = usize::try_from(horizon.as_secs() / 60).unwrap_or(usize::MAX);
+            let kept = minutes.saturating_mul(3).clamp(KEPT.0, KEPT.1);
+            let old = self.series.len().saturating_sub(kept);
+            self.series.drain(..old);
         }
         let due =
             self.forecast_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= FORECAST_EVERY);

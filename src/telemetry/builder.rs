@@ -16,9 +16,12 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::alerting::Alerting;
 use super::health::{DEFAULT_HEALTH_INTERVAL, Examiner, Watcher};
 use super::pricing::{Guarded, SpanCost};
 use super::{COLLECT_TIMEOUT, SCOPE, Telemetry, Worker, observables};
+use crate::alert::sink::AlertSink;
+use crate::alert::{Action, Rules};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
 use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
@@ -59,6 +62,9 @@ pub struct Builder {
     console: bool,
     health: Settings,
     health_interval: Option<Duration>,
+    alert_rules: Option<Rules>,
+    alert_sinks: Vec<Box<dyn AlertSink>>,
+    actions: Vec<Action>,
 }
 
 type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
@@ -236,6 +242,24 @@ impl Builder {
         self
     }
 
+    /// Alerts by these rules, beside what health finds by itself; [`Preset::Host`](crate::alert::Preset::Host) without it.
+    pub fn alert_rules(mut self, rules: Rules) -> Self {
+        self.alert_rules = Some(rules);
+        self
+    }
+
+    /// Where alerts go; may be called several times.
+    pub fn alert_sink(mut self, sink: impl AlertSink) -> Self {
+        self.alert_sinks.push(Box::new(sink));
+        self
+    }
+
+    /// What the program does by itself about an issue.
+    pub fn action(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
     /// The least severe level of spans and events that [`install`](Self::install) records: `INFO` by default. GenAI
     /// spans are recorded at every level.
     pub fn level(mut self, level: Level) -> Self {
@@ -321,7 +345,9 @@ impl Builder {
         let noted = exemplars.clone();
         let parts = parts.with_span_observer(Arc::new(move |span| noted.note(span)));
         let pipeline = Pipeline::start(&config, resource.clone(), parts)?;
-        let examiner = Arc::new(Examiner::new(self.health, views.clone(), exemplars, clock.clone()));
+        let alerting = Alerting::start(self.alert_rules, self.alert_sinks, self.actions)?;
+        let examiner =
+            Arc::new(Examiner::new(self.health, views.clone(), exemplars, clock.clone(), alerting));
 
         let tracer_provider = {
             let builder = SdkTracerProvider::builder()

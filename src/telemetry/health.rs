@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Telemetry;
+use super::alerting::Alerting;
 use crate::Clock;
 use crate::Error;
 use crate::health::{Exemplars, HealthReport, Monitor, Settings, Status, Summary};
@@ -25,6 +26,7 @@ pub(super) struct Examiner {
     exemplars: Arc<Exemplars>,
     clock: Clock,
     newest: watch::Sender<Option<Arc<HealthReport>>>,
+    alerting: Alerting,
 }
 
 impl Examiner {
@@ -33,9 +35,18 @@ impl Examiner {
         views: Arc<Views>,
         exemplars: Arc<Exemplars>,
         clock: Clock,
+        alerting: Alerting,
     ) -> Self {
         let newest = watch::Sender::new(None);
-        Self { monitor: Mutex::new(Monitor::new(settings)), views, exemplars, clock, newest }
+        Self { monitor: Mutex::new(Monitor::new(settings)), views, exemplars, clock, newest, alerting }
+    }
+
+    pub(super) fn alerting(&self) -> &Alerting {
+        &self.alerting
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn monitor(&self) -> MutexGuard<'_, Monitor> {
@@ -44,8 +55,14 @@ impl Examiner {
 
     /// Looks at what was collected last.
     pub(super) fn look(&self) -> Arc<HealthReport> {
-        let mut report = self.monitor().check(&self.views, self.clock.wall());
+        let now = self.clock.wall();
+        // Held until the alerts are evaluated too: they must see reports in the order of their times.
+        let mut monitor = self.monitor();
+        let mut report = monitor.check(&self.views, now);
         report.attach_traces(|issue| self.exemplars.of(issue));
+        self.alerting.evaluate(&self.views, &report, now);
+        drop(monitor);
+        self.alerting.act(&report, now);
         let report = Arc::new(report);
         self.newest.send_if_modified(|newest| {
             let changed = newest.as_ref().is_none_or(|before| report.differs_from(before));

@@ -4,6 +4,7 @@
 //! subscriber, [`Builder::build`] sets nothing global, [`Telemetry::layer`] is traces and metrics for a registry of your
 //! own, [`Telemetry::agent_layer`] is the metrics alone, beside an OpenTelemetry layer that is there already.
 
+mod alerting;
 mod builder;
 mod health;
 mod measured;
@@ -26,6 +27,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Layered;
 use tracing_subscriber::registry::LookupSpan;
 
+pub use self::alerting::Notices;
 pub use self::builder::{Builder, DEFAULT_MAX_OPEN_OPERATIONS};
 pub use self::health::{Changes, DEFAULT_HEALTH_INTERVAL, OperationHealth, SystemHealth};
 use self::health::{Examiner, Watcher};

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use super::tally::{Closed, Tally};
 
-/// How a window is cut into slots: so wide, so many. A window of a ring is as exact as one slot.
-const RINGS: [(u64, usize); 4] = [(20, 3), (60, 5), (300, 12), (3_600, 24)];
+/// How a window is cut into slots: so wide, so many. A window is shorter by at most one slot, and never longer.
+const RINGS: [(u64, usize); 3] = [(20, 15), (300, 12), (3_600, 24)];
 
-/// Windows that answers are given for, each with what its ring covers.
-pub(super) const WINDOWS: [Duration; 4] = [
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-    Duration::from_secs(3_600),
-    Duration::from_secs(86_400),
-];
+/// What each ring covers at most.
+const COVERED: [Duration; 3] =
+    [Duration::from_secs(300), Duration::from_secs(3_600), Duration::from_secs(86_400)];
 
 #[derive(Debug)]
 struct Ring {
@@ -27,9 +23,9 @@ struct Ring {
     closed: VecDeque<Closed>,
 }
 
-/// One series: all that happened lately, at four grains.
+/// One series: all that happened lately, at three grains.
 #[derive(Debug)]
-pub(super) struct Rings([Ring; 4]);
+pub(super) struct Rings([Ring; 3]);
 
 impl Rings {
     pub(super) fn new() -> Self {
@@ -45,20 +41,20 @@ impl Rings {
     /// Adds what happened up to `now`, nanoseconds since 1970.
     pub(super) fn add(&mut self, now: u64, tally: &Tally) {
         for ring in &mut self.0 {
-            ring.turn_to(now);
+            ring.turn_to(before(now));
             ring.open.merge(tally);
         }
     }
 
     /// What happened in the window up to `now`, by the ring that covers it.
     pub(super) fn window(&mut self, now: u64, window: Duration) -> Tally {
-        let ring = WINDOWS.iter().position(|covered| window <= *covered).unwrap_or(WINDOWS.len() - 1);
+        let ring = COVERED.iter().position(|covered| window <= *covered).unwrap_or(COVERED.len() - 1);
         let ring = &mut self.0[ring];
-        ring.turn_to(now);
+        ring.turn_to(before(now));
         let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let slots = usize::try_from(nanos.div_ceil(ring.slot_ns)).unwrap_or(ring.slots).clamp(1, ring.slots);
         let mut all = ring.open.clone();
-        for closed in ring.closed.iter().rev().take(slots) {
+        for closed in ring.closed.iter().rev().take(slots - 1) {
             closed.merge_into(&mut all);
         }
         all
@@ -71,6 +67,11 @@ impl Rings {
             .map(|ring| size_of::<Ring>() + ring.closed.iter().map(Closed::bytes).sum::<usize>())
             .sum()
     }
+}
+
+/// What is heard of now happened before: a slot holds what was heard after its start, up to its end.
+fn before(now: u64) -> u64 {
+    now.saturating_sub(1)
 }
 
 impl Ring {

@@ -139,8 +139,9 @@ impl Views {
         self.lock().series.keys().cloned().collect()
     }
 
-    /// What happened to a subject in the window up to `now`; windows are as exact as a third of a minute, a fifth of five
-    /// minutes, a twelfth of an hour or an hour of a day. `None` if nothing is known of it.
+    /// What happened to a subject in the window up to `now`. A window is never longer than it says, and may be shorter: by up to
+    /// 20 s up to five minutes, 5 minutes up to an hour, an hour up to a day, which is the longest. `None` if nothing is known
+    /// of the subject.
     pub fn window(&self, subject: &Subject, window: Duration, now: SystemTime) -> Option<Tally> {
         self.lock().series.get_mut(subject).map(|series| series.rings.window(nanos(now), window))
     }
