@@ -1,26 +1,95 @@
 //! The client behind what speaks HTTP to programs of others: sinks of alerts, probes.
+//!
+//! hyper, as for the export: a client library of its own would decide about TLS for the whole program by its features.
 
+use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use prost::bytes::Bytes;
 
 use crate::Error;
 
-/// A client with this deadline for a whole request. TLS is rustls with ring; redirects are not followed, since a
-/// credential in a header must not go where a server says.
-pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client, Error> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let failed =
-        |error: &dyn std::fmt::Display| Error::config(format!("no HTTP client can be made: {error}"));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(timeout)
-        .build()
-        .map_err(|error| failed(&error))
+/// More than any answer needs that is read here.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// An HTTP client. Redirects are not followed, since a credential in a header must not go where a server says.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    client: Legacy<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Client {
+    /// With this deadline for a whole request.
+    ///
+    /// # Errors
+    /// The certificates of the system cannot be used ([`Error::is_config`]).
+    pub(crate) fn new(timeout: Duration) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::config(format!("no HTTP client can be made: {error}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeout));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Legacy::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(1)
+            .build(connector);
+        Ok(Self { client, timeout })
+    }
+
+    /// Sends a request. The error says why there is no answer, without the address, whose path may be a secret.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        let mut request = Request::new(Full::new(body.into()));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        let answered = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let mut why = "cannot be reached".to_owned();
+                let mut source = error.source();
+                while let Some(error) = source {
+                    why = error.to_string();
+                    source = error.source();
+                }
+                why
+            })?;
+            let (parts, body) = response.into_parts();
+            // To its end, so that the connection can be used again; what is in it does not matter.
+            let _ = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            Ok(Answer { status: parts.status, headers: parts.headers })
+        };
+        tokio::time::timeout(self.timeout, answered)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)))
+    }
 }

@@ -1,8 +1,10 @@
 //! The whole collector in one value: store, receivers, API. `agentvitals serve` is this, and so is the demo.
 
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -10,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::api::{self, ApiState, Readiness, Sample};
+use crate::health::{self, Feed, Watch};
 use crate::listen::Tls;
 use crate::otlp::{Config, Counters, Receiver};
 use crate::query::Table;
@@ -18,7 +21,7 @@ use crate::store::{Figures, Options, Store};
 use crate::token::Token;
 
 /// Where a server keeps its data and listens.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Settings {
     /// Where data is kept.
@@ -35,6 +38,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// How the store works.
     pub store: Options,
+    /// How health is watched.
+    pub health: health::Settings,
 }
 
 impl Settings {
@@ -49,6 +54,7 @@ impl Settings {
             token: Token::none(),
             tls: None,
             store: Options::default(),
+            health: health::Settings::default(),
         }
     }
 }
@@ -73,9 +79,10 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct Server {
     store: Arc<Store>,
+    watch: Arc<Watch>,
     addresses: Addresses,
     end: watch::Sender<bool>,
-    tasks: [JoinHandle<Result<(), Error>>; 2],
+    tasks: [JoinHandle<Result<(), Error>>; 3],
 }
 
 impl Server {
@@ -84,16 +91,19 @@ impl Server {
     /// # Errors
     /// When the data directory or an address cannot be had; it is named.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
-        let Settings { data_dir, otlp_grpc, otlp_http, api, token, tls, store } = settings;
+        let Settings { data_dir, otlp_grpc, otlp_http, api, token, tls, store, health } = settings;
         let opened = data_dir.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(&opened, store)).await;
         let store =
             store.map_err(|error| Error::failed(format!("the store cannot be opened: {error}")))??;
         let store = Arc::new(store);
+        let every = health.every;
+        let watch = Arc::new(Watch::open(&data_dir, health)?);
+        let feed = Arc::new(Feed::new(Arc::clone(&store) as _, Arc::clone(&watch)));
         let mut config = Config::new(otlp_grpc, otlp_http);
         config.token = token.clone();
         config.tls = tls.clone();
-        let receiver = Receiver::bind(config, Arc::clone(&store) as _).await?;
+        let receiver = Receiver::bind(config, feed as _).await?;
         let questions = api::bind(api).await?;
         let addresses = Addresses {
             ready: true,
@@ -107,11 +117,13 @@ impl Server {
             // The sender is gone when the server is: that is an end as well.
             ending.wait_for(|&ending| ending).await.ok();
         };
-        let state = state(&store, receiver.counters()).token(token);
+        let state = state(&store, &watch, receiver.counters()).token(token);
         let closed = ended(ending.clone());
         let answering = tokio::spawn(async move { api::run(questions, tls.as_ref(), state, closed).await });
+        let looking =
+            tokio::spawn(look(Arc::clone(&watch), Arc::clone(&store), every, ended(ending.clone())));
         let receiving = tokio::spawn(receiver.run(ended(ending)));
-        Ok(Self { store, addresses, end, tasks: [receiving, answering] })
+        Ok(Self { store, watch, addresses, end, tasks: [receiving, answering, looking] })
     }
 
     /// Where it listens.
@@ -130,6 +142,11 @@ impl Server {
     /// What it keeps.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Health and alerts of what it receives.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Answers about what it keeps.
@@ -159,13 +176,45 @@ impl Server {
     }
 }
 
+/// Looks at health until the end.
+async fn look(
+    watch: Arc<Watch>,
+    store: Arc<Store>,
+    every: Duration,
+    ended: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut interval = tokio::time::interval(every);
+    // After a pause of the machine one look says as much as many.
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            () = &mut ended => return Ok(()),
+            _ = interval.tick() => {}
+        }
+        let (watch, store) = (Arc::clone(&watch), Arc::clone(&store));
+        let looked = tokio::task::spawn_blocking(move || {
+            let queries = Queries::new(store as _, Limits::default());
+            watch.look(Some(&queries));
+        });
+        looked.await.map_err(|error| Error::failed(format!("health broke: {error}")))?;
+    }
+}
+
 /// What the API shows of a store.
-fn state(store: &Arc<Store>, received: Counters) -> ApiState {
+fn state(store: &Arc<Store>, watch: &Arc<Watch>, received: Counters) -> ApiState {
     let queries = Queries::new(Arc::clone(store) as _, Limits::default());
+    let firing = Arc::clone(watch);
     let [metrics, readiness, deletion] = [Arc::clone(store), Arc::clone(store), Arc::clone(store)];
     ApiState::new(Arc::new(queries))
+        .watch(Arc::clone(watch))
         .metrics(move || {
             let mut samples = samples(&metrics);
+            samples.push(Sample::gauge(
+                "agentvitals_alerts_firing",
+                "Alerts that fire and that nobody has muted.",
+                firing.firing() as f64,
+            ));
             samples.extend(receiver_samples(&received));
             samples
         })

@@ -1,12 +1,13 @@
 //! The HTTP API under `/api/v1`, health, and the metrics of the collector itself.
 //!
-//! `GET` and `POST` `/api/v1/spans`, `/count` and `/stats`, `GET /api/v1/traces/{trace_id}`, `/api/v1/status`,
+//! `/api/v1/health`, `/api/v1/alerts`; `GET` and `POST` `/api/v1/spans`, `/count` and `/stats`, `GET /api/v1/traces/{trace_id}`, `/api/v1/status`,
 //! `/api/v1/openapi.json` (the description of all this), `/metrics`, `/health`, `/health/live`, `/health/ready`.
 //!
 //! Questions run on blocking threads, only so many at once; a client that goes away ends its question.
 
 mod answers;
 mod error;
+mod health;
 mod metrics;
 mod question;
 mod routes;

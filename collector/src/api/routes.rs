@@ -28,8 +28,8 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The description of the API.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
-type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
-type Json = Result<Bytes, BytesRejection>;
+pub(super) type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+pub(super) type Json = Result<Bytes, BytesRejection>;
 
 /// A path that takes a question by its parameters or as JSON.
 macro_rules! question {
@@ -57,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/agents/{id}", get(agent))
         .route("/api/v1/traces/{trace_id}", get(trace))
         .route("/api/v1/services/{service}", delete(delete_service))
+        .merge(super::health::routes())
         .route("/api/v1/status", get(status))
         .route("/api/v1/openapi.json", get(|| async { json_text(OPENAPI) }))
         .route("/metrics", get(own_metrics))
@@ -71,7 +72,7 @@ pub fn router(state: ApiState) -> Router {
     open.merge(guarded).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(state)
 }
 
-fn json_text(text: impl Into<Body>) -> Response {
+pub(super) fn json_text(text: impl Into<Body>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text.into()).into_response()
 }
 
@@ -82,12 +83,12 @@ async fn authorize(State(state): State<ApiState>, request: Request, next: Next) 
     next.run(request).await
 }
 
-fn by_parameters<Q: DeserializeOwned>(parameters: Parameters) -> Result<Q, ApiError> {
+pub(super) fn by_parameters<Q: DeserializeOwned>(parameters: Parameters) -> Result<Q, ApiError> {
     let Query(parameters) = parameters.map_err(|error| ApiError::invalid(error.body_text()))?;
     question::from_parameters(parameters)
 }
 
-fn by_json<Q: DeserializeOwned>(body: Json) -> Result<Q, ApiError> {
+pub(super) fn by_json<Q: DeserializeOwned>(body: Json) -> Result<Q, ApiError> {
     let body = body.map_err(|error| {
         let message = match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {MAX_BODY_BYTES} bytes"),
@@ -160,8 +161,12 @@ async fn agent(
     let Query(mut parameters) = parameters.map_err(|error| ApiError::invalid(error.body_text()))?;
     parameters.push(("id".to_owned(), id));
     let request: AgentRequest = question::from_parameters(parameters)?;
-    let found = answer(state, request, |answers, request, control| {
-        let answer: AgentAnswer = answers.agent(request, control)?;
+    let watch = state.watch.clone();
+    let found = answer(state, request, move |answers, request, control| {
+        let mut answer: AgentAnswer = answers.agent(request, control)?;
+        if let Some(watch) = watch {
+            answer.health = super::health::of_agent(&watch.report(), &request.id);
+        }
         let text = serde_json::to_vec(&answer).map_err(|error| QueryError::Failed(error.to_string()))?;
         let known = answer.usage != crate::query::rollup::AgentUsage::default();
         Ok(known.then_some(text).ok_or(answer.agent_id))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Answers, Sample};
+use crate::health::Watch;
 use crate::store::Deleted;
 use crate::token::Token;
 
@@ -30,6 +31,7 @@ pub struct ApiState {
     pub(super) readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     pub(super) data: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     pub(super) deletion: Option<Arc<Deletion>>,
+    pub(super) watch: Option<Arc<Watch>>,
     pub(super) token: Token,
     pub(super) running: Arc<Semaphore>,
     pub(super) most: usize,
@@ -56,6 +58,7 @@ impl ApiState {
             readiness: Arc::new(|| Readiness::Ready),
             data: Arc::new(|| serde_json::Value::Null),
             deletion: None,
+            watch: None,
             token: Token::none(),
             running: Arc::new(Semaphore::new(Self::DEFAULT_MAX_QUERIES)),
             most: Self::DEFAULT_MAX_QUERIES,
@@ -90,6 +93,13 @@ impl ApiState {
         deletion: impl Fn(&str) -> std::io::Result<Deleted> + Send + Sync + 'static,
     ) -> Self {
         self.deletion = Some(Arc::new(deletion));
+        self
+    }
+
+    /// What health and alerts are asked of; without it their paths are not there.
+    #[must_use]
+    pub fn watch(mut self, watch: Arc<Watch>) -> Self {
+        self.watch = Some(watch);
         self
     }
 

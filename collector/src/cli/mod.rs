@@ -3,6 +3,7 @@
 mod ask;
 mod client;
 mod demo;
+mod health;
 mod load;
 mod serve;
 mod signals;
@@ -55,6 +56,9 @@ enum Command {
     Stats(ask::StatsArguments),
     Logs(signals::LogsArguments),
     Metrics(signals::MetricsArguments),
+    Health(health::HealthArguments),
+    Alerts(health::AlertsArguments),
+    Rules(health::RulesArguments),
     Load(load::Arguments),
     Delete(ask::DeleteArguments),
 }
@@ -78,6 +82,9 @@ where
         Command::Stats(arguments) => ask::stats(&arguments, &mut terminal),
         Command::Logs(arguments) => signals::logs(&arguments, &mut terminal),
         Command::Metrics(arguments) => signals::metrics(&arguments, &mut terminal),
+        Command::Health(arguments) => health::health(&arguments, &mut terminal),
+        Command::Alerts(arguments) => health::alerts(&arguments, &mut terminal),
+        Command::Rules(arguments) => health::rules(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
         Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
     };

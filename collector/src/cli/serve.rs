@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentvitals::alert::sink::{Alertmanager, File, Slack, Webhook};
+use agentvitals::health::Targets;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, OK, Terminal, printable};
@@ -58,6 +60,27 @@ pub(super) struct Arguments {
     /// The step of which answers about older metrics stay exact, as do those of its multiples
     #[arg(long, value_name = "DURATION", default_value = "5m", requires = "downsample_metrics_after")]
     downsample_metrics_step: String,
+    /// A TOML file with rules for alerts, read again when it changes (see `agentvitals rules --help`)
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// A TOML file with targets for health: error_rate, and by kind and for the host
+    #[arg(long, value_name = "FILE")]
+    targets: Option<PathBuf>,
+    /// Posts each alert as JSON to this URL; may be given more than once
+    #[arg(long, value_name = "URL")]
+    alert_webhook: Vec<String>,
+    /// Posts each alert to an incoming webhook of Slack
+    #[arg(long, value_name = "URL")]
+    alert_slack: Option<String>,
+    /// Posts alerts to an Alertmanager, such as http://127.0.0.1:9093
+    #[arg(long, value_name = "URL")]
+    alertmanager: Option<String>,
+    /// Appends each alert to this file, a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    alert_file: Option<PathBuf>,
+    /// How often health is looked at
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    health_every: String,
 }
 
 /// Bytes, with a unit.
@@ -118,6 +141,29 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
         );
     }
     settings.store.downsample_metrics_step = step;
+    settings.health.every = duration("--health-every", &arguments.health_every)?;
+    if settings.health.every.is_zero() {
+        return Err(Error::input("--health-every: 0 is no time at all; expected one like 10s").into());
+    }
+    settings.health.rules = arguments.rules;
+    if let Some(path) = &arguments.targets {
+        let wrong = |error: &dyn std::fmt::Display| Error::input(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        settings.health.health.targets = Targets::parse(&text).map_err(|error| wrong(&error))?;
+    }
+    let wrong = |error: agentvitals::Error| Error::input(error.to_string());
+    for url in &arguments.alert_webhook {
+        settings.health.sinks.push(Box::new(Webhook::new(url).map_err(wrong)?));
+    }
+    if let Some(url) = &arguments.alert_slack {
+        settings.health.sinks.push(Box::new(Slack::new(url).map_err(wrong)?));
+    }
+    if let Some(url) = &arguments.alertmanager {
+        settings.health.sinks.push(Box::new(Alertmanager::new(url).map_err(wrong)?));
+    }
+    if let Some(path) = arguments.alert_file {
+        settings.health.sinks.push(Box::new(File::new(path)));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is told, so that whoever reads it may end the process at once.

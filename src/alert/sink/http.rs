@@ -6,15 +6,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Url};
+use http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::{AlertSink, DeliveryError};
 use crate::Error;
 use crate::alert::notice::{Alert, Notice, NoticeKind};
 use crate::health::Severity;
+use crate::http_client::Client;
 use crate::views::SubjectKind;
 
 type Delivered<'a> = Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'a>>;
@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where to post. Its `Debug` shows the host only: paths of webhooks are secrets.
 struct Endpoint {
     client: Client,
-    url: Url,
+    url: Uri,
     headers: HeaderMap,
 }
 
@@ -37,26 +37,26 @@ impl fmt::Debug for Endpoint {
 
 impl Endpoint {
     fn new(url: &str) -> Result<Self, Error> {
-        let url: Url = url.parse().map_err(|error| {
+        let url: Uri = url.parse().map_err(|error| {
             Error::config(format!("the URL of an alert sink is none ({error}): expected http:// or https://"))
         })?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
             return Err(Error::config(format!(
                 "the URL of an alert sink begins with {:?}: expected http:// or https:// and a host",
-                url.scheme()
+                url.scheme_str().unwrap_or("")
             )));
         }
-        let client = crate::http_client::client(TIMEOUT)?;
+        let client = Client::new(TIMEOUT)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Self { client, url, headers })
     }
 
     fn host(&self) -> String {
-        match self.url.port() {
-            Some(port) => format!("{}:{port}", self.url.host_str().unwrap_or("")),
-            None => self.url.host_str().unwrap_or("").to_owned(),
-        }
+        self.url.authority().map_or_else(String::new, |authority| {
+            // Without a name and password before it.
+            authority.as_str().rsplit('@').next().unwrap_or("").to_owned()
+        })
     }
 
     fn header(&mut self, name: &str, value: &str) -> Result<(), Error> {
@@ -77,13 +77,10 @@ impl Endpoint {
         let host = self.host();
         let answer = self
             .client
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .body(body.to_string())
-            .send()
+            .send(Method::POST, self.url.clone(), self.headers.clone(), body.to_string())
             .await
-            .map_err(|error| DeliveryError::temporary(format!("{host}: {}", reason(&error))))?;
-        let status = answer.status();
+            .map_err(|why| DeliveryError::temporary(format!("{host}: {why}")))?;
+        let status = answer.status;
         if status.is_success() {
             return Ok(());
         }
@@ -92,28 +89,13 @@ impl Endpoint {
             || status == StatusCode::REQUEST_TIMEOUT
             || status.is_server_error()
         {
-            let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
             return Err(match after {
                 Some(seconds) => DeliveryError::retry_after(said, Duration::from_secs(seconds)),
                 None => DeliveryError::temporary(said),
             });
         }
         Err(DeliveryError::permanent(said))
-    }
-}
-
-/// What went wrong, without the URL, whose path may be a secret.
-fn reason(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = error.to_string();
-        source = error.source();
-    }
-    match text.as_str() {
-        "" if error.is_timeout() => "no answer in time".to_owned(),
-        "" => "cannot be reached".to_owned(),
-        _ => text,
     }
 }
 
@@ -239,9 +221,7 @@ impl Alertmanager {
     /// # Errors
     /// A URL that is none ([`Error::is_config`]).
     pub fn new(url: &str) -> Result<Self, Error> {
-        let mut endpoint = Endpoint::new(url)?;
-        let path = format!("{}/api/v2/alerts", endpoint.url.path().trim_end_matches('/'));
-        endpoint.url.set_path(&path);
+        let endpoint = Endpoint::new(&format!("{}/api/v2/alerts", url.trim_end_matches('/')))?;
         Ok(Self { endpoint, firing: BTreeMap::new() })
     }
 

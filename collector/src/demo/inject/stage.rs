@@ -1,7 +1,7 @@
 //! One step of a run as it takes place: its span, and what faults make of it.
 
 use agentvitals::cost::{ModelCall as Priced, Nanodollars, Prices, Pricing as _};
-use agentvitals::semconv::error_type;
+use agentvitals::semconv::{attr, error_type};
 use agentvitals::{RecordOperation as _, Response, Usage, model_span, tool_span};
 use tracing::Span;
 
@@ -128,7 +128,7 @@ fn begin_model<'a>(
     span.record_usage(usage);
     if let Some(cost) = measure.cost {
         let dearer = growth * hit(Fault::Cost).map_or(1.0, |(scenario, _)| scenario.factor);
-        span.record("gen_ai.usage.cost.amount", cost.usd() * dearer);
+        span.record(attr::USAGE_COST_AMOUNT, cost.usd() * dearer);
     }
     if let Some(error) = &call.error {
         span.record_error_type(&error.kind);
