@@ -38,9 +38,17 @@ fn minute(views: &Views, tools: usize, step: u64) {
         let reading = Reading::new(1, "gen_ai.execute_tool.duration", &attributes, numbers).delta();
         views.add([reading], at(step));
         if step % 5 == 0 {
-            let failed = [attributes[0].clone(), attributes[1].clone(), ("error.type", Cow::Borrowed("timeout"))];
-            let numbers =
-                Numbers::Exponential { sum: 0.2, min: None, max: None, scale: 2, zeros: 0, offset: -10, counts: &[1] };
+            let failed =
+                [attributes[0].clone(), attributes[1].clone(), ("error.type", Cow::Borrowed("timeout"))];
+            let numbers = Numbers::Exponential {
+                sum: 0.2,
+                min: None,
+                max: None,
+                scale: 2,
+                zeros: 0,
+                offset: -10,
+                counts: &[1],
+            };
             views.add([Reading::new(1, "gen_ai.execute_tool.duration", &failed, numbers).delta()], at(step));
         }
     }
@@ -68,7 +76,9 @@ fn look(c: &mut Criterion) {
         minute(&views, 1_000, step);
         monitor.check(&views, at(step));
     }
-    c.bench_function("a look at the health of 1,000 series", |b| b.iter(|| black_box(monitor.check(&views, at(100)))));
+    c.bench_function("a look at the health of 1,000 series", |b| {
+        b.iter(|| black_box(monitor.check(&views, at(100))))
+    });
     let report = monitor.check(&views, at(100));
     let mut engine = Engine::new(Rules::preset(Preset::Production), ManagerSettings::default());
     c.bench_function("the rules of `production` over 1,000 series", |b| {
@@ -89,7 +99,15 @@ fn alert(c: &mut Criterion) {
         ("gen_ai.tool.name", Cow::Borrowed("tool-0")),
         ("error.type", Cow::Borrowed("timeout")),
     ];
-    let numbers = Numbers::Exponential { sum: 9.0, min: None, max: None, scale: 2, zeros: 0, offset: -8, counts: &[30] };
+    let numbers = Numbers::Exponential {
+        sum: 9.0,
+        min: None,
+        max: None,
+        scale: 2,
+        zeros: 0,
+        offset: -8,
+        counts: &[30],
+    };
     views.add([Reading::new(1, "gen_ai.execute_tool.duration", &attributes, numbers).delta()], at(100));
     let report = monitor.check(&views, at(101));
     let conditions: Vec<Condition> = report.issues.iter().map(Condition::of_issue).take(1).collect();

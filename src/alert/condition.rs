@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::budget::{Scope, Standing};
 use crate::health::{Evidence, Issue, Severity};
-use crate::views::Subject;
+use crate::views::{Subject, SubjectKind};
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,49 @@ impl Condition {
             keep_firing: Duration::from_secs(120),
             labels: BTreeMap::new(),
         }
+    }
+}
+
+/// From which shares of a limit on somebody is told, and how bad that is.
+const BUDGET: [(f64, Severity); 3] =
+    [(1.0, Severity::Error), (0.8, Severity::Warning), (0.5, Severity::Info)];
+
+impl Condition {
+    /// What a budget says: from 50 % of its limit on for information, from 80 % on a warning, an error when all is spent.
+    /// `None` below.
+    pub fn of_budget(standing: &Standing) -> Option<Self> {
+        let (limit, severity) = BUDGET.into_iter().find(|(share, _)| standing.share >= *share)?;
+        let rule: Arc<str> = format!("budget.{}", standing.limit).into();
+        let subject = match standing.scope {
+            Scope::Agent => Subject::new(SubjectKind::Agent, standing.of.as_str()),
+            _ => Subject::system(),
+        };
+        let mut labels = BTreeMap::new();
+        if matches!(standing.scope, Scope::Run | Scope::Conversation) {
+            labels.insert(standing.scope.as_str().to_owned(), standing.of.clone());
+        }
+        Some(Self {
+            source: Source::Health,
+            group: Arc::clone(&rule),
+            rule,
+            subject,
+            severity,
+            verdict: Verdict::Active,
+            evidence: Some(Evidence {
+                observed: standing.share,
+                limit,
+                unit: "1".into(),
+                window_s: standing.window.seconds() as f64,
+                samples: 1,
+            }),
+            summary: standing.to_string(),
+            advice: "ask the guard before each call; raise the limit, or use a cheaper model".to_owned(),
+            trace_ids: Vec::new(),
+            top_error: None,
+            hold: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+            labels,
+        })
     }
 }
 

@@ -70,7 +70,19 @@ impl Engine {
 
     /// Evaluates, and returns what somebody is to be told.
     pub fn evaluate(&mut self, views: &Views, health: &HealthReport, now: SystemTime) -> Vec<Notice> {
+        self.evaluate_with(views, health, &[], now)
+    }
+
+    /// [`evaluate`](Self::evaluate), with conditions of others: of budgets ([`Condition::of_budget`]), of probes.
+    pub fn evaluate_with(
+        &mut self,
+        views: &Views,
+        health: &HealthReport,
+        others: &[Condition],
+        now: SystemTime,
+    ) -> Vec<Notice> {
         let mut conditions = self.rules.evaluate(views, health, now);
+        conditions.extend_from_slice(others);
         conditions.extend(health.issues.iter().map(Condition::of_issue));
         self.manager.evaluate(&conditions, now)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rule::{Check, Rule};
 use super::rules::Rules;
 use super::signal::{SLOW, Signal};
-use crate::semconv::{attr, error_type, health, host, metric};
+use crate::semconv::{attr, error_type, health, host, metric, unit};
 use crate::views::SubjectKind;
 
 impl Rules {
@@ -168,7 +168,10 @@ fn value(rule: &Rule, window: Duration) -> String {
             increase(&format!("{histogram}_bucket"), &of(&format!("le=\"{SLOW}\"")))
         ),
         Signal::Requests => increase(&format!("{histogram}_count"), &of("")),
-        Signal::CostUsd => increase(&format!("{}_USD_total", underscored(metric::COST)), &of("")),
+        Signal::CostUsd => format!(
+            "{} / 1e9",
+            increase(&format!("{}_{}_total", underscored(metric::COST), unit::NANO_USD), &of(""))
+        ),
         Signal::Tokens => increase(&format!("{}_sum", underscored(metric::TOKEN_USAGE)), &of("")),
         Signal::Loops => increase(&format!("{}_total", underscored(health::metric::LOOPS)), &of("")),
         Signal::HealthScore => {

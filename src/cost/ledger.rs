@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, Counter, Histogram, Meter};
 
+use super::budget::Budgets;
 use super::{CostReport, CostRow, ModelCall, Nanodollars, Price, Pricing};
 use crate::clock::Clock;
 use crate::names::Name;
@@ -30,6 +31,7 @@ pub(crate) struct Ledger {
     unpriced: Counter<u64>,
     run_cost: Histogram<f64>,
     max_rows: usize,
+    budgets: Option<Budgets>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -71,6 +73,7 @@ impl Ledger {
         pricing: Arc<dyn Pricing>,
         clock: Clock,
         series_limit: usize,
+        budgets: Option<Budgets>,
     ) -> Arc<Self> {
         Arc::new(Self {
             books: Mutex::new(Books {
@@ -80,6 +83,7 @@ impl Ledger {
             }),
             pricing,
             clock,
+            budgets,
             cost: meter
                 .u64_counter(metric::COST)
                 .with_unit(unit::NANO_USD)
@@ -117,6 +121,10 @@ impl Ledger {
             None if refused => Price::Known(Nanodollars::ZERO),
             None => self.price(&key, usage, operation.ended_ns),
         };
+        if let Some(budgets) = &self.budgets {
+            let tokens = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
+            budgets.record_call(operation.agent.as_str_if_some(), price.known(), tokens);
+        }
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let full = books.rows.len() >= self.max_rows && !books.rows.contains_key(&key);
         // One row and one series stand for all that are too many.

@@ -23,6 +23,7 @@
 //! # Ok::<(), agentvitals::Error>(())
 //! ```
 
+pub mod budget;
 #[cfg(feature = "prices")]
 mod genai;
 mod ledger;

@@ -9,7 +9,8 @@ use tokio::sync::broadcast;
 use super::Telemetry;
 use crate::Error;
 use crate::alert::sink::{AlertSink, Delivery, SinkStats};
-use crate::alert::{Action, Actions, Alert, Engine, Notice, Rules};
+use crate::alert::{Action, Actions, Alert, Condition, Engine, Notice, Rules};
+use crate::cost::budget::Budgets;
 use crate::health::HealthReport;
 use crate::views::Views;
 
@@ -23,6 +24,7 @@ pub(super) struct Alerting {
     delivery: Option<Delivery>,
     actions: Mutex<Actions>,
     told: broadcast::Sender<Notice>,
+    budgets: Option<Budgets>,
 }
 
 impl Alerting {
@@ -32,6 +34,7 @@ impl Alerting {
         rules: Option<Rules>,
         sinks: Vec<Box<dyn AlertSink>>,
         actions: Vec<Action>,
+        budgets: Option<Budgets>,
     ) -> Result<Self, Error> {
         let mut engine = Engine::default();
         if let Some(rules) = rules {
@@ -39,7 +42,13 @@ impl Alerting {
         }
         let delivery = if sinks.is_empty() { None } else { Some(Delivery::start(sinks)?) };
         let actions = Mutex::new(Actions::new(actions));
-        Ok(Self { engine: Mutex::new(engine), delivery, actions, told: broadcast::Sender::new(BEHIND) })
+        Ok(Self {
+            engine: Mutex::new(engine),
+            delivery,
+            actions,
+            told: broadcast::Sender::new(BEHIND),
+            budgets,
+        })
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
@@ -47,7 +56,9 @@ impl Alerting {
     }
 
     pub(super) fn evaluate(&self, views: &Views, report: &HealthReport, now: SystemTime) {
-        let notices = self.engine().evaluate(views, report, now);
+        let standings = self.budgets.as_ref().map(Budgets::standings).unwrap_or_default();
+        let spent: Vec<Condition> = standings.iter().filter_map(Condition::of_budget).collect();
+        let notices = self.engine().evaluate_with(views, report, &spent, now);
         if let Some(delivery) = self.delivery.as_ref().filter(|_| !notices.is_empty()) {
             delivery.send(&notices);
         }

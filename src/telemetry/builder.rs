@@ -23,6 +23,7 @@ use super::{COLLECT_TIMEOUT, SCOPE, Telemetry, Worker, observables};
 use crate::alert::sink::AlertSink;
 use crate::alert::{Action, Rules};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
+use crate::cost::budget::Budgets;
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
 use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
 use crate::health::{Exemplars, Settings};
@@ -65,6 +66,7 @@ pub struct Builder {
     alert_rules: Option<Rules>,
     alert_sinks: Vec<Box<dyn AlertSink>>,
     actions: Vec<Action>,
+    budgets: Option<Budgets>,
 }
 
 type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
@@ -254,6 +256,13 @@ impl Builder {
         self
     }
 
+    /// Counts what model calls cost against these budgets, for all and for each agent, and alerts at 50, 80 and 100 % of a
+    /// limit. Keep a clone to ask [`Budgets::guard`] before a call.
+    pub fn budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = Some(budgets);
+        self
+    }
+
     /// What the program does by itself about an issue.
     pub fn action(mut self, action: Action) -> Self {
         self.actions.push(action);
@@ -345,7 +354,11 @@ impl Builder {
         let noted = exemplars.clone();
         let parts = parts.with_span_observer(Arc::new(move |span| noted.note(span)));
         let pipeline = Pipeline::start(&config, resource.clone(), parts)?;
-        let alerting = Alerting::start(self.alert_rules, self.alert_sinks, self.actions)?;
+        let alerting =
+            Alerting::start(self.alert_rules, self.alert_sinks, self.actions, self.budgets.clone())?;
+        if let Some(budgets) = &self.budgets {
+            budgets.attach();
+        }
         let examiner =
             Arc::new(Examiner::new(self.health, views.clone(), exemplars, clock.clone(), alerting));
 
@@ -367,7 +380,8 @@ impl Builder {
             .build();
         let scope = InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = meter_provider.meter_with_scope(scope);
-        let ledger = Ledger::new(&meter, pricing.clone(), clock.clone(), config.series_limit);
+        let ledger =
+            Ledger::new(&meter, pricing.clone(), clock.clone(), config.series_limit, self.budgets.clone());
         let extra = &config.metric_attributes;
         let instruments =
             Arc::new(Instruments::new(&meter, ledger.clone(), clock.clone(), extra, config.series_limit));
