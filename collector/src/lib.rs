@@ -16,6 +16,7 @@ pub mod listen;
 pub mod load;
 pub mod otlp;
 pub mod query;
+pub mod report;
 pub mod server;
 mod show;
 pub mod store;

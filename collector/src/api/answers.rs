@@ -1,5 +1,6 @@
 //! Who answers the API's questions.
 
+use crate::query::report::{Report, ReportRequest};
 use crate::query::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
@@ -78,6 +79,12 @@ pub trait Answers: Send + Sync + 'static {
         control: &Control,
     ) -> Result<ConversationsAnswer, QueryError>;
 
+    /// Reports how everything performed.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn report(&self, request: &ReportRequest, control: &Control) -> Result<Report, QueryError>;
+
     /// Tells what an agent did.
     ///
     /// # Errors
@@ -132,6 +139,10 @@ impl Answers for crate::query::exec::Queries {
         control: &Control,
     ) -> Result<ConversationsAnswer, QueryError> {
         self.conversations(request, control)
+    }
+
+    fn report(&self, request: &ReportRequest, control: &Control) -> Result<Report, QueryError> {
+        self.report(request, control)
     }
 
     fn agent(&self, request: &AgentRequest, control: &Control) -> Result<AgentAnswer, QueryError> {

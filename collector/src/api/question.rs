@@ -11,11 +11,11 @@ pub(super) fn from_parameters<Q: DeserializeOwned>(parameters: Vec<(String, Stri
     let mut fields = Map::new();
     for (name, text) in parameters {
         let value = match name.as_str() {
-            "limit" => match text.parse::<u64>() {
+            "limit" | "time_window_minutes" => match text.parse::<u64>() {
                 Ok(limit) => limit.into(),
-                Err(_) => return Err(ApiError::invalid(format!("limit: {text:?} is no number"))),
+                Err(_) => return Err(ApiError::invalid(format!("{name}: {text:?} is no number"))),
             },
-            "oldest_first" | "pending" => match text.parse::<bool>() {
+            "oldest_first" | "pending" | "brief" => match text.parse::<bool>() {
                 Ok(value) => value.into(),
                 Err(_) => {
                     return Err(ApiError::invalid(format!("{name}: {text:?} is not true or false")));

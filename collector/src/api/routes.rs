@@ -17,6 +17,7 @@ use serde_json::json;
 use super::error::ApiError;
 use super::time::rfc3339;
 use super::{Answers, ApiState, Readiness, metrics, question};
+use crate::query::report::ReportRequest;
 use crate::query::request::{CountRequest, SpansRequest, StatsRequest, TraceAnswer, TraceRequest};
 use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsRequest};
 use crate::query::signals::{LogsRequest, MetricNamesRequest, MetricRequest};
@@ -53,6 +54,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/metrics", get(system))
         .route("/api/v1/metrics/names", question!(MetricNamesRequest, |a, q, c| a.metric_names(q, c)))
         .route("/api/v1/metrics/query", question!(MetricRequest, |a, q, c| a.metric(q, c)))
+        .route("/api/v1/report", question!(ReportRequest, |a, q, c| a.report(q, c)))
         .route("/api/v1/conversations", question!(ConversationsRequest, |a, q, c| a.conversations(q, c)))
         .route("/api/agents/{id}", get(agent))
         .route("/api/v1/traces/{trace_id}", get(trace))

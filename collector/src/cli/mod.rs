@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod health;
 mod load;
+mod report;
 mod serve;
 mod signals;
 
@@ -59,6 +60,8 @@ enum Command {
     Health(health::HealthArguments),
     Alerts(health::AlertsArguments),
     Rules(health::RulesArguments),
+    Report(report::ReportArguments),
+    Compare(report::CompareArguments),
     Load(load::Arguments),
     Delete(ask::DeleteArguments),
 }
@@ -85,6 +88,8 @@ where
         Command::Health(arguments) => health::health(&arguments, &mut terminal),
         Command::Alerts(arguments) => health::alerts(&arguments, &mut terminal),
         Command::Rules(arguments) => health::rules(&arguments, &mut terminal),
+        Command::Report(arguments) => report::report(&arguments, &mut terminal),
+        Command::Compare(arguments) => report::compare_reports(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
         Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
     };

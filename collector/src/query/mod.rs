@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod exec;
 pub(crate) mod metrics;
+pub mod report;
 pub mod request;
 pub mod rollup;
 pub mod signals;

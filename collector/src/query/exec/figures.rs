@@ -15,6 +15,10 @@ pub(super) struct Figures {
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
     pub(super) cost: Option<f64>,
+    /// The same in billionths of a US dollar: whole numbers have the same sum in whatever order they come.
+    pub(super) cost_nano: u64,
+    /// Spans with a cost.
+    pub(super) priced: u64,
     min: i64,
     max: i64,
     sum: i128,
@@ -114,6 +118,22 @@ impl Histogram {
 }
 
 impl Figures {
+    /// Each bucket that has durations, by its number and in order, with how many.
+    pub(super) fn buckets(&self) -> Vec<(u16, u64)> {
+        self.durations.buckets()
+    }
+
+    /// Adds a cost in US dollars.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is not below 0, and saturates"
+    )]
+    pub(super) fn add_cost(&mut self, cost: f64) {
+        self.cost_nano = self.cost_nano.saturating_add((cost * 1e9).round().max(0.0) as u64);
+        self.priced += 1;
+    }
+
     /// Adds a span. Returns how many bytes more the figures take.
     pub(super) fn add(&mut self, duration: i64) -> usize {
         self.min = if self.count == 0 { duration } else { self.min.min(duration) };
@@ -142,6 +162,8 @@ impl Figures {
         }
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cost_nano = self.cost_nano.saturating_add(other.cost_nano);
+        self.priced += other.priced;
         self.cost = match (self.cost, other.cost) {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => a.or(b),

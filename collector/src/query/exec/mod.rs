@@ -1,14 +1,18 @@
 //! Answers questions: from a filter to a scan, from batches to spans, counts and figures.
 
+mod advisor;
 mod bind;
 mod coded;
+mod errors;
 mod figures;
 mod filter;
 mod logs;
 pub(crate) mod metrics;
 mod parallel;
 mod render;
+mod report;
 mod rollup;
+mod runs;
 mod spans;
 mod stats;
 mod system;
@@ -28,6 +32,7 @@ use arrow_array::RecordBatch;
 use super::engine::{
     Columns, Control, Engine, Flow, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
+use super::report::{Report, ReportRequest};
 use super::request::{
     CountAnswer, CountRequest, Span, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
@@ -297,6 +302,14 @@ impl Queries {
         control: &Control,
     ) -> Result<ConversationsAnswer, QueryError> {
         rollup::conversations(self, request, control)
+    }
+
+    /// How agents, models and tools performed over a window, what it cost, and what could be better.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn report(&self, request: &ReportRequest, control: &Control) -> Result<Report, QueryError> {
+        report::answer(self, request, control)
     }
 
     /// What an agent did.

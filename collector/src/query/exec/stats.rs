@@ -40,6 +40,38 @@ pub(super) fn answer(
     control: &Control,
 ) -> Result<StatsAnswer, QueryError> {
     let limit = super::bounds(request.limit, request.step)?;
+    let (merged, scanned) = read(queries, request, control)?;
+    Ok(finish(&merged, request, limit, scanned))
+}
+
+/// The figures of one group.
+pub(super) struct Grouped {
+    /// The values of what is grouped by, in its order.
+    pub(super) by: Vec<Json>,
+    /// The start of the time step.
+    pub(super) step: Option<i64>,
+    pub(super) figures: Figures,
+}
+
+/// All groups, and how many spans were looked at.
+pub(super) fn grouped(
+    queries: &Queries,
+    request: &StatsRequest,
+    control: &Control,
+) -> Result<(Vec<Grouped>, u64), QueryError> {
+    let (Groups { places, figures }, scanned) = read(queries, request, control)?;
+    let mut keys: Vec<Option<Key>> = figures.iter().map(|_| None).collect();
+    for (key, place) in places {
+        keys[place] = Some(key);
+    }
+    let groups = keys.into_iter().zip(figures).filter_map(|(key, figures)| {
+        let (by, step) = key?;
+        Some(Grouped { by: serde_json::from_str(&by).unwrap_or_default(), step, figures })
+    });
+    Ok((groups.collect(), scanned))
+}
+
+fn read(queries: &Queries, request: &StatsRequest, control: &Control) -> Result<(Groups, u64), QueryError> {
     let by = super::grouped_by(&request.by)?;
     let plan = Plan::new(&request.q, request.start, request.end)?;
     let span = |key: &str| Field::Attribute { scope: Scope::Span, key: key.to_owned() };
@@ -69,7 +101,7 @@ pub(super) fn answer(
     for groups in all {
         merged.merge(groups);
     }
-    Ok(finish(&merged, request, limit, scanned))
+    Ok((merged, scanned))
 }
 
 fn finish(groups: &Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {
@@ -263,8 +295,9 @@ impl Reader<'_> {
                 Datum::Int(cost) => cost as f64,
                 _ => continue,
             };
-            let sum = &mut groups.figures[place].cost;
-            *sum = Some(sum.unwrap_or(0.0) + cost);
+            let figures = &mut groups.figures[place];
+            figures.cost = Some(figures.cost.unwrap_or(0.0) + cost);
+            figures.add_cost(cost);
         }
     }
 }
