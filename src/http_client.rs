@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -31,6 +31,9 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// At most [`MAX_ANSWER_BYTES`] of it; all of it up to where it was enough.
+    #[cfg_attr(not(feature = "probes"), expect(dead_code, reason = "only probes read what is answered"))]
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
@@ -63,13 +66,25 @@ impl Client {
         Ok(Self { client, timeout })
     }
 
-    /// Sends a request. The error says why there is no answer, without the address, whose path may be a secret.
+    /// Sends a request and reads the answer to its end. The error says why there is no answer, without the address, whose path may be a secret.
     pub(crate) async fn send(
         &self,
         method: Method,
         uri: Uri,
         headers: HeaderMap,
         body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        self.send_until(method, uri, headers, body, |_| false).await
+    }
+
+    /// [`send`](Self::send), until what has been read so far is enough: a stream of events need not end.
+    pub(crate) async fn send_until(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+        mut enough: impl FnMut(&[u8]) -> bool,
     ) -> Result<Answer, String> {
         let mut request = Request::new(Full::new(body.into()));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
@@ -83,10 +98,20 @@ impl Client {
                 }
                 why
             })?;
-            let (parts, body) = response.into_parts();
-            // To its end, so that the connection can be used again; what is in it does not matter.
-            let _ = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-            Ok(Answer { status: parts.status, headers: parts.headers })
+            let (parts, mut body) = response.into_parts();
+            let mut read = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if read.len() + data.len() > MAX_ANSWER_BYTES {
+                    return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
+                }
+                read.extend_from_slice(&data);
+                if enough(&read) {
+                    break;
+                }
+            }
+            Ok(Answer { status: parts.status, headers: parts.headers, body: read })
         };
         tokio::time::timeout(self.timeout, answered)
             .await

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// its equals.
 const LAYERS: &[&[&str]] = &[
     &["telemetry", "testing"],
-    &["alert", "probe"],
-    &["forecast"],
+    &["alert"],
+    &["forecast", "probe"],
     &["health"],
     &["export", "instruments", "sampling", "span", "views"],
     &["layer"],

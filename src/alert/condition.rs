@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::budget::{Scope, Standing};
-use crate::health::{Evidence, Issue, Severity};
+use crate::health::{Evidence, Issue, Severity, Status};
+use crate::probe::TargetHealth;
 use crate::views::{Subject, SubjectKind};
 
 /// Whether a condition holds.
@@ -90,6 +91,46 @@ impl Condition {
             keep_firing: Duration::from_secs(120),
             labels: BTreeMap::new(),
         }
+    }
+}
+
+impl Condition {
+    /// What a probe says: an unhealthy target is an error, a degraded one a warning. `None` otherwise.
+    pub fn of_probe(target: &TargetHealth) -> Option<Self> {
+        let severity = match target.status {
+            Status::Unhealthy => Severity::Error,
+            Status::Degraded => Severity::Warning,
+            _ => return None,
+        };
+        let why = match (&target.failure, target.latency_s) {
+            (Some(failure), _) => failure.to_string(),
+            (None, Some(latency)) => format!("it takes {latency:.1} s"),
+            (None, None) => "nothing is known".to_owned(),
+        };
+        let (failures, name) = (target.consecutive_failures, &target.name);
+        Some(Self {
+            source: Source::Health,
+            rule: "probe".into(),
+            group: "probe".into(),
+            subject: Subject::system(),
+            severity,
+            verdict: Verdict::Active,
+            evidence: Some(Evidence {
+                observed: f64::from(failures),
+                limit: 0.0,
+                unit: "{failure}".into(),
+                window_s: 0.0,
+                samples: target.checks,
+            }),
+            summary: format!("{name} is {}: {why} ({failures} failed checks in a row)", target.status),
+            advice: "look whether it runs and can be reached; take it out of the agents' list meanwhile"
+                .to_owned(),
+            trace_ids: Vec::new(),
+            top_error: target.failure.as_ref().map(|failure| failure.class.as_ref().into()),
+            hold: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+            labels: BTreeMap::from([("target".to_owned(), name.to_string())]),
+        })
     }
 }
 

@@ -54,7 +54,8 @@ use self::queue::SpanQueue;
 use self::redact::Guard;
 use self::sink::{CustomMetrics, CustomSpans, MetricSink, SpanSink};
 use self::stats::Tally;
-use self::worker::{Collection, Progress, Worker, silence, silent_runtime};
+use self::worker::{Collection, Progress, Worker};
+pub(crate) use self::worker::{silence, silent_runtime};
 use crate::Error;
 #[cfg(feature = "otlp")]
 use crate::config::Signal;

@@ -270,7 +270,7 @@ thread_local! {
 /// own, which would be asked for its interest in every callsite of the program and turn "always" into
 /// "sometimes" for all of them; and not for the thread's whole life, since as long as any thread has a
 /// subscriber of its own, all threads take the slower path to theirs.
-pub(super) fn silent_runtime() -> std::io::Result<Runtime> {
+pub(crate) fn silent_runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
         .thread_name("agentvitals-blocking")
@@ -280,7 +280,7 @@ pub(super) fn silent_runtime() -> std::io::Result<Runtime> {
 }
 
 /// Begins the silence on this thread; the runtime's hooks keep it from there.
-pub(super) fn silence() {
+pub(crate) fn silence() {
     SILENCE.with(|guard| {
         let mut guard = guard.borrow_mut();
         if guard.is_none() {

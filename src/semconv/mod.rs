@@ -8,6 +8,7 @@
 pub mod forecast;
 pub mod health;
 pub mod host;
+pub mod probe;
 pub mod resource;
 
 /// Attribute keys.

@@ -12,6 +12,7 @@ use crate::alert::sink::{AlertSink, Delivery, SinkStats};
 use crate::alert::{Action, Actions, Alert, Condition, Engine, Notice, Rules};
 use crate::cost::budget::Budgets;
 use crate::health::HealthReport;
+use crate::probe::Prober;
 use crate::views::Views;
 
 /// Notices that a subscriber may be behind.
@@ -25,6 +26,7 @@ pub(super) struct Alerting {
     actions: Mutex<Actions>,
     told: broadcast::Sender<Notice>,
     budgets: Option<Budgets>,
+    prober: Option<Prober>,
 }
 
 impl Alerting {
@@ -35,6 +37,7 @@ impl Alerting {
         sinks: Vec<Box<dyn AlertSink>>,
         actions: Vec<Action>,
         budgets: Option<Budgets>,
+        prober: Option<Prober>,
     ) -> Result<Self, Error> {
         let mut engine = Engine::default();
         if let Some(rules) = rules {
@@ -48,6 +51,7 @@ impl Alerting {
             actions,
             told: broadcast::Sender::new(BEHIND),
             budgets,
+            prober,
         })
     }
 
@@ -57,8 +61,13 @@ impl Alerting {
 
     pub(super) fn evaluate(&self, views: &Views, report: &HealthReport, now: SystemTime) {
         let standings = self.budgets.as_ref().map(Budgets::standings).unwrap_or_default();
-        let spent: Vec<Condition> = standings.iter().filter_map(Condition::of_budget).collect();
-        let notices = self.engine().evaluate_with(views, report, &spent, now);
+        let targets = self.prober.as_ref().map(Prober::targets).unwrap_or_default();
+        let others: Vec<Condition> = standings
+            .iter()
+            .filter_map(Condition::of_budget)
+            .chain(targets.iter().filter_map(Condition::of_probe))
+            .collect();
+        let notices = self.engine().evaluate_with(views, report, &others, now);
         if let Some(delivery) = self.delivery.as_ref().filter(|_| !notices.is_empty()) {
             delivery.send(&notices);
         }

@@ -29,6 +29,7 @@ use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelinePart
 use crate::health::{Exemplars, Settings};
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
+use crate::probe::Prober;
 use crate::sampling::HeadSampler;
 use crate::views::{MAX_SERIES, Totals, Views};
 use crate::{Clock, Error};
@@ -67,6 +68,7 @@ pub struct Builder {
     alert_sinks: Vec<Box<dyn AlertSink>>,
     actions: Vec<Action>,
     budgets: Option<Budgets>,
+    prober: Option<Prober>,
 }
 
 type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
@@ -263,6 +265,12 @@ impl Builder {
         self
     }
 
+    /// Alerts when a target of this prober is degraded or unhealthy, and exports what its targets are.
+    pub fn prober(mut self, prober: Prober) -> Self {
+        self.prober = Some(prober);
+        self
+    }
+
     /// What the program does by itself about an issue.
     pub fn action(mut self, action: Action) -> Self {
         self.actions.push(action);
@@ -354,8 +362,13 @@ impl Builder {
         let noted = exemplars.clone();
         let parts = parts.with_span_observer(Arc::new(move |span| noted.note(span)));
         let pipeline = Pipeline::start(&config, resource.clone(), parts)?;
-        let alerting =
-            Alerting::start(self.alert_rules, self.alert_sinks, self.actions, self.budgets.clone())?;
+        let alerting = Alerting::start(
+            self.alert_rules,
+            self.alert_sinks,
+            self.actions,
+            self.budgets.clone(),
+            self.prober.clone(),
+        )?;
         if let Some(budgets) = &self.budgets {
             budgets.attach();
         }
@@ -395,6 +408,9 @@ impl Builder {
         let _ = shared.set(Arc::downgrade(&measured));
         observables::register(&meter, &stats, &measured, &instruments, clock.wall());
         observables::register_health(&meter, &examiner);
+        if let Some(prober) = &self.prober {
+            prober.show(&meter);
+        }
         let worker = Worker::start(&measured, move || pricing.warm_up())?;
         let watcher = match self.health_interval.unwrap_or(DEFAULT_HEALTH_INTERVAL) {
             Duration::ZERO => Watcher::none(),
