@@ -41,7 +41,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 prober.add(target.as_str(), config, server)?;
             }
             other => {
-                return Err(format!("{other:?} is not known: expected --http, --tcp, --mcp or --stdio").into());
+                return Err(
+                    format!("{other:?} is not known: expected --http, --tcp, --mcp or --stdio").into()
+                );
             }
         }
     }

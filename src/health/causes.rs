@@ -14,6 +14,9 @@ use crate::views::{Subject, SubjectKind};
 /// How many times the evidence of any other agent it must be, for a model or tool to go wrong for one agent alone.
 const ALONE: f64 = 4.0;
 
+/// Steps between the beginnings of silences that are taken for one.
+const TOGETHER: usize = 3;
+
 /// Something that looks wrong in the newest step.
 #[derive(Debug, Clone)]
 pub(super) struct Suspect {
@@ -33,7 +36,7 @@ pub(super) fn find(all: &All, system: &Series, recently: impl Fn(Code, &Subject)
         .any(|series| series.nats(Code::Stall) >= SUSPICIOUS || recently(Code::Stall, &series.subject));
     // After all have been quiet, they begin one by one.
     let resumed = system.nats(Code::Silence) < FIRING && recently(Code::Silence, &system.subject);
-    let mut found = if stalled || resumed { Vec::new() } else { silence(all, system) };
+    let mut found = if stalled || resumed { Vec::new() } else { silence(all, system, &recently) };
     let silent = !found.is_empty();
     for (subject, series) in all {
         for (code, evidence) in &series.now {
@@ -125,6 +128,7 @@ fn explained(all: &All, subject: &Subject, code: Code, recently: &impl Fn(Code, 
         Code::Cost => loops() || here(Code::ContextGrowth),
         Code::SlowModel => loops(),
         Code::SlowTool => loops() || here(Code::Loop),
+        Code::Runaway => goes_round(&subject.name) || ails(all, &subject.name, recently),
         Code::Stall => here(Code::SlowModel) || here(Code::SlowTool),
         Code::FailingRuns => goes_round(&subject.name) || ails(all, &subject.name, recently),
         _ => false,
@@ -136,7 +140,13 @@ fn explained(all: &All, subject: &Subject, code: Code, recently: &impl Fn(Code, 
 fn follows_stalls(code: Code) -> bool {
     matches!(
         code,
-        Code::ContextGrowth | Code::Cost | Code::SlowModel | Code::SlowTool | Code::Loop | Code::FailingRuns
+        Code::ContextGrowth
+            | Code::Cost
+            | Code::SlowModel
+            | Code::SlowTool
+            | Code::Loop
+            | Code::FailingRuns
+            | Code::Runaway
     )
 }
 
@@ -155,7 +165,7 @@ fn ails(all: &All, agent: &Arc<str>, recently: &impl Fn(Code, &Subject) -> bool)
 }
 
 /// Who has gone quiet: all, else the agents, else the models and tools of agents that have not.
-fn silence(all: &All, system: &Series) -> Vec<Suspect> {
+fn silence(all: &All, system: &Series, recently: &impl Fn(Code, &Subject) -> bool) -> Vec<Suspect> {
     let suspect = |series: &Series| {
         let evidence = series.now.iter().find(|(code, _)| *code == Code::Silence)?.1;
         (evidence.nats >= FIRING).then(|| Suspect {
@@ -172,15 +182,29 @@ fn silence(all: &All, system: &Series) -> Vec<Suspect> {
         return vec![suspect];
     }
     let mut found: Vec<Suspect> = agents().filter_map(suspect).collect();
+    // Agents that fell silent at the same time work together: one of them is told of, that which was told of already or has
+    // done most.
+    found.sort_by(|a, b| {
+        let told = |suspect: &Suspect| recently(Code::Silence, &suspect.subject);
+        told(b).cmp(&told(a)).then(b.evidence.nats.total_cmp(&a.evidence.nats))
+    });
+    let mut told: Vec<usize> = Vec::new();
+    found.retain(|suspect| {
+        let together = told.iter().any(|steps| steps.abs_diff(suspect.evidence.steps) <= TOGETHER);
+        told.push(suspect.evidence.steps);
+        !together
+    });
+    let resting = agents().any(|agent| recently(Code::Silence, &agent.subject));
     for series in all.values().filter(|series| series.subject.agent.is_none()) {
         if !matches!(series.subject.kind, SubjectKind::Model | SubjectKind::Tool) {
             continue;
         }
-        // Nothing is called by agents that do nothing.
-        let callers_rest = uses(all, &series.subject).all(|(agent, _)| {
-            let agent = Subject::new(SubjectKind::Agent, Arc::clone(agent));
-            all.get(&agent).is_some_and(|agent| agent.silent)
-        });
+        // Nothing is called by agents that do nothing, and little by those that have just begun again or wait for others.
+        let callers_rest = resting
+            || uses(all, &series.subject).all(|(agent, _)| {
+                let agent = Subject::new(SubjectKind::Agent, Arc::clone(agent));
+                all.get(&agent).is_some_and(|agent| agent.silent)
+            });
         let has_callers = uses(all, &series.subject).next().is_some();
         if !(has_callers && callers_rest) {
             found.extend(suspect(series));

@@ -31,6 +31,8 @@ pub enum Code {
     SlowModel,
     /// More calls of a tool are slower than nine in ten usually are.
     SlowTool,
+    /// An agent makes calls at several times its usual rate, and not because it goes round in circles.
+    Runaway,
     /// A call costs more than usual, and not because prompts have grown.
     Cost,
     /// Fewer runs of an agent reach their goal than usual.
@@ -69,6 +71,7 @@ impl Code {
             Self::ContextGrowth => "context_growth",
             Self::SlowModel => "slow_model",
             Self::SlowTool => "slow_tool",
+            Self::Runaway => "runaway",
             Self::Cost => "cost",
             Self::FailingRuns => "failing_runs",
             Self::TargetMissed => "target_missed",
@@ -117,6 +120,9 @@ impl Code {
                 "compare time to first chunk and tokens a second; fall back to a faster model or region"
             }
             Self::SlowTool => "look at its slowest traces; give it a deadline, or cache what it answers",
+            Self::Runaway => {
+                "look at the newest runs: limit the calls of a run, and how many runs may be started at once"
+            }
             Self::Cost => "compare model versions, cache reads and output length with the time before",
             Self::FailingRuns => {
                 "compare failed with successful runs: tools, prompts and versions that changed"

@@ -171,6 +171,7 @@ fn finding_of(
     let unit = match code {
         Code::Cost => "USD",
         Code::Stall => "s",
+        Code::Runaway => "calls",
         _ => "1",
     };
     let is_error = matches!(code, Code::ModelError | Code::ToolError | Code::RateLimit);

@@ -22,7 +22,7 @@ const TAIL: [Thresholds; 2] = [
 /// Loops are rare, however many calls there are.
 const RARE: Thresholds = Thresholds { effect: 0.0, ratio: 3.0, events: 2.0, learned: 100.0 };
 /// How many times as long as the longest of the last day a call must be open.
-const STALLED: f64 = 3.0;
+const STALLED: f64 = 4.0;
 /// No call is stalled that is younger, seconds.
 const STALL_FLOOR: f64 = 30.0;
 
@@ -90,6 +90,9 @@ impl Series {
         if self.subject.agent.is_none() {
             let quiet = self.quiet.step(tally.activity(), FIRING);
             self.tell(Code::Silence, quiet);
+            if self.subject.kind == SubjectKind::Agent {
+                self.tell(Code::Runaway, self.quiet.flood());
+            }
         }
     }
 
@@ -163,8 +166,8 @@ impl Series {
             return;
         };
         self.stalled += 1;
-        // Whether all calls have become slow shows in the next step.
-        if self.stalled >= 2 {
+        // Whether all calls have become slow shows when the first of them have ended.
+        if self.stalled >= 3 {
             let evidence =
                 Evidence { nats: 2.0 * FIRING, observed: age, usual: longest, steps: 1, samples: 1 };
             self.tell(Code::Stall, evidence);

@@ -39,6 +39,7 @@ pub(super) fn issue_of(finding: &Finding) -> Issue {
         Code::SlowModel | Code::SlowTool => {
             format!("{subject}: {seen} of {samples} calls are slower than almost all are (usually {usually})")
         }
+        Code::Runaway => format!("{subject}: {seen} a minute (usually {usually})"),
         Code::Cost => format!("{subject}: a call costs {seen} (usually {usually})"),
         Code::FailingRuns => {
             format!("{subject}: {seen} of {samples} runs miss their goal (usually {usually})")

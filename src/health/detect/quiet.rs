@@ -1,9 +1,13 @@
-//! Nothing at all, where something was to be expected.
+//! Nothing at all, where something was to be expected; and several times as much.
 
 use super::{DOUBTED, Evidence, FORGETTING, STEPS, WINDOWS};
 
 /// How fast the usual rate follows: half of it is of the last half hour.
 const FOLLOWING: f64 = 1.0 - 1.0 / 43.0;
+/// How many times as much as usual is a flood.
+const FLOOD: f64 = 5.0;
+/// With less to be expected nothing is a flood.
+const FEW: f64 = 4.0;
 /// Steps with activity before anything is usual.
 const LEARNED: u32 = 30;
 
@@ -77,6 +81,20 @@ impl Quiet {
         let known = self.rate / (1.0 - FOLLOWING) / clump;
         let surely = (1.0 - 2.0 / known.max(4.0).sqrt()) * self.rate;
         surely * self.gap as f64 / clump
+    }
+
+    /// Whether there is several times as much as usual: in two steps, since many runs may begin together.
+    pub(crate) fn flood(&self) -> Evidence {
+        let steps = WINDOWS[0];
+        let seen: f64 = (1..=steps).map(|back| self.steps[(self.next + STEPS - back) % STEPS]).sum();
+        let expected = self.rate * steps as f64;
+        if self.active < LEARNED || expected < FEW || seen < FLOOD * expected {
+            return Evidence::default();
+        }
+        // The tail of a Poisson distribution, by clumps (Chernoff).
+        let nats = (seen * (seen / expected).ln() - (seen - expected)) / self.clump();
+        let of_step = steps as f64;
+        Evidence { nats, observed: seen / of_step, usual: self.rate, steps, samples: seen as u64 }
     }
 
     fn evidence(&self) -> Evidence {

@@ -93,6 +93,8 @@ pub(crate) struct Baseline {
     trials: f64,
 }
 
+/// How much steps weigh in what is usual that were suspicious.
+const ALARMED: f64 = 0.03;
 /// What goes on for so many steps without an end is usual from then on.
 const NEW_NORMAL: u32 = 720;
 
@@ -183,14 +185,17 @@ impl Share {
             }
         }
         let suspicious = self.suspicious >> OLD & 1 != 0;
+        let step = self.back(OLD);
         if suspicious && self.skipped < NEW_NORMAL {
             self.skipped += 1;
+            // A little: what comes back again and again must be known to be there at all.
+            self.baseline.events += ALARMED * step.events;
+            self.baseline.trials += ALARMED * step.trials;
             return false;
         }
         if !suspicious {
             self.skipped = 0;
         }
-        let step = self.back(OLD);
         self.baseline.events = self.baseline.events * FORGETTING + step.events;
         self.baseline.trials = self.baseline.trials * FORGETTING + step.trials;
         true
