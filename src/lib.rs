@@ -22,6 +22,8 @@
 //!   be recorded later; [`RecordOperation`] records with types, on these and on any other span.
 //! * [`InOperation`] and [`StreamExt`] make operations of futures and streams, and know when they were given up.
 //! * [`Config`] has every setting, its default and its variable; [`semconv`] every name, unit and bucket.
+//! * [`health`] says how agents, models and tools are ([`Telemetry::health`]); [`alert`] tells somebody; [`probe`] asks targets; [`forecast`]
+//!   looks ahead; [`cost::budget`] says when to stop.
 //! * [`cost`] has prices and sums; [`propagation`] carries a trace to other processes; [`testing`] (feature `testing`) has
 //!   what tests of telemetry need.
 //!
@@ -32,6 +34,8 @@
 //! | `otlp-grpc` | yes | export over OTLP/gRPC |
 //! | `otlp-http` | yes | export over OTLP/HTTP with protobuf |
 //! | `prices` | yes | the built-in, dated price list (3 MB) |
+//! | `webhooks` | no | sinks of alerts that speak HTTP: webhooks, Slack's form, Alertmanager |
+//! | `probes` | no | probes of HTTP endpoints, MCP servers and ports |
 //! | `testing` | no | receiver, captures, span trees, deterministic ids |
 //!
 //! The OpenTelemetry crates that agentvitals was built against are re-exported: use these, since spans that are made with

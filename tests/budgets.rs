@@ -16,6 +16,7 @@ fn usd(usd: f64) -> Nanodollars {
 }
 
 /// Feature: E3
+/// Behaviour: P29
 #[test]
 fn a_daily_budget_of_ten_dollars_warns_and_stops_and_begins_anew_the_next_day() {
     let (clock, hand) = Clock::manual();

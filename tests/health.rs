@@ -237,3 +237,118 @@ fn windows_and_operations_are_asked_for_by_name() {
     assert_eq!(search.last_hour.unwrap().count, 60);
     assert!(process.vitals.operation("nobody").is_none());
 }
+
+/// Feature: G16
+#[test]
+fn what_ails_agents_is_told_by_its_cause() {
+    let told = |trouble: &dyn Fn(&Process, u64)| -> Vec<(Code, String)> {
+        let process = process(Settings::default());
+        let mut told = Vec::new();
+        for minute in 0..150_u64 {
+            let troubled = minute >= 120;
+            for call in 0..20_u64 {
+                let text = format!("call {minute} {call}");
+                let tool = Measured::tool_call("search").agent("planner").arguments(&text);
+                process.vitals.record(&tool.duration(Duration::from_millis(150 + call)));
+                let model = Measured::model_call("openai", "gpt-4o")
+                    .agent("planner")
+                    .usage(agentvitals::Usage::new(1_000 + 10 * call, 100))
+                    .duration(Duration::from_millis(900 + 10 * call));
+                if !troubled {
+                    process.vitals.record(&model);
+                }
+            }
+            if troubled {
+                trouble(&process, minute);
+            }
+            process.vitals.record(&Measured::agent_run("planner").duration(Duration::from_secs(3)));
+            process.hand.advance(Duration::from_secs(60));
+            for issue in process.vitals.health().issues {
+                let one = (issue.code, issue.subject.to_string());
+                if !told.contains(&one) {
+                    told.push(one);
+                }
+            }
+        }
+        told
+    };
+    let call = |tokens: u64, answer: u64| {
+        Measured::model_call("openai", "gpt-4o")
+            .agent("planner")
+            .usage(agentvitals::Usage::new(tokens, answer))
+            .duration(Duration::from_secs(1))
+    };
+    let model = || "model gpt-4o of planner".to_owned();
+    let grown = told(&|process, _| (0..20).for_each(|_| process.vitals.record(&call(9_000, 100))));
+    assert_eq!(grown, [(Code::ContextGrowth, model())]);
+    let empty = told(&|process, _| (0..20).for_each(|_| process.vitals.record(&call(1_000, 0))));
+    assert_eq!(empty, [(Code::EmptyOutput, model())]);
+    let refused = told(&|process, _| (0..20).for_each(|_| process.vitals.record(&call(1_000, 50).refused())));
+    assert_eq!(refused, [(Code::EmptyOutput, model())]);
+    let limited = told(&|process, _| {
+        (0..20).for_each(|_| process.vitals.record(&call(0, 0).error_type("rate_limit")));
+    });
+    assert_eq!(limited, [(Code::RateLimit, model())]);
+    let runaway = told(&|process, _| (0..400).for_each(|_| process.vitals.record(&call(1_000, 100))));
+    assert_eq!(runaway, [(Code::Runaway, "agent planner".to_owned())]);
+}
+
+/// Feature: G16
+#[test]
+fn a_run_that_goes_round_in_circles_and_a_call_that_hangs_are_told_of() {
+    let process = process(Settings::default());
+    process.minutes(120, 10, 0);
+    let subscriber = tracing_subscriber::registry().with(process.vitals.layer());
+    let hanging = tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..3 {
+            for _ in 0..6 {
+                let agent = agent_span!("planner");
+                let _in_agent = agent.enter();
+                for _ in 0..8 {
+                    drop(tool_span!("search", gen_ai.tool.call.arguments = "{\"q\":\"same\"}"));
+                }
+            }
+            process.hand.advance(Duration::from_secs(60));
+            let _ = process.vitals.health();
+        }
+        let agent = agent_span!("planner");
+        let _in_agent = agent.enter();
+        tool_span!("search")
+    });
+    let report = process.vitals.health();
+    let codes: Vec<Code> = report.issues.iter().map(|issue| issue.code).collect();
+    assert_eq!(codes, [Code::Loop], "{report}");
+    // Nothing of it for a while; then the call that was begun is still open.
+    let report = process.minutes(20, 10, 0);
+    assert!(report.issues.iter().any(|issue| issue.code == Code::Stall), "{report}");
+    drop(hanging);
+    let report = process.minutes(20, 10, 0);
+    assert!(report.issues.is_empty(), "{report}");
+}
+
+/// Feature: G17
+#[test]
+fn telemetry_that_loses_spans_says_so() {
+    let (clock, hand) = Clock::manual();
+    // Nobody listens there.
+    let vitals = agentvitals::builder()
+        .config(agentvitals::Config::default())
+        .endpoint("http://127.0.0.1:9")
+        .batch_delay(Duration::from_millis(1))
+        .clock(clock)
+        .health_interval(Duration::ZERO)
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry().with(vitals.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..100 {
+            drop(agent_span!("planner"));
+        }
+    });
+    let report = vitals.shutdown_blocking(Duration::from_millis(200)).unwrap();
+    assert_eq!(report.lost(), 100);
+    hand.advance(Duration::from_secs(1));
+    let health = vitals.health();
+    let issue = health.issues.iter().find(|issue| issue.code == Code::TelemetryLoss);
+    assert!(issue.is_some_and(|issue| issue.summary.contains("100 spans")), "{health}");
+}

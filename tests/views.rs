@@ -37,7 +37,7 @@ fn add(views: &Views, tool: &str, error: Option<&str>, durations: &[f64], now: S
     views.add([Reading::new(1, "gen_ai.execute_tool.duration", &attributes, numbers).delta()], now);
 }
 
-/// Feature: N11
+/// Feature: A3
 #[test]
 fn a_series_with_all_its_windows_takes_less_than_64_kib_however_durations_spread() {
     let views = Views::default();
@@ -60,7 +60,7 @@ fn a_series_with_all_its_windows_takes_less_than_64_kib_however_durations_spread
     assert!(all >= most);
 }
 
-/// Feature: N11
+/// Feature: A3
 #[test]
 fn series_over_the_limit_are_refused_and_counted() {
     let views = Views::new(5);

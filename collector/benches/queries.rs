@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use agentvitals::semconv::attr;
 use agentvitals_collector::ingest::{Ingest as _, Signal};
 use agentvitals_collector::query::exec::{Limits, Queries};
+use agentvitals_collector::query::report::ReportRequest;
 use agentvitals_collector::query::request::{CountRequest, SpansRequest, StatsRequest, TraceRequest};
 use agentvitals_collector::store::{Options, Store};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -191,10 +192,19 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
             Ok(queries.stats(&request, &queries.control())?.groups.len() as u64)
         })
     }
+    fn reported(spans: i64, brief: bool) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+        Box::new(move |queries, _| {
+            let (start, end) = (Some(BASE), Some(BASE + spans * APART));
+            let request = ReportRequest { start, end, brief, ..ReportRequest::default() };
+            Ok(queries.report(&request, &queries.control())?.totals.count)
+        })
+    }
     let middle = spans / 2 - spans / 2 % 8 + 1;
     let trace = mix(middle / 8 + 99);
     let session = format!("session-{}", trace >> 8 & 0x1_ffff);
     vec![
+        ("report, brief", reported(spans, true)),
+        ("report", reported(spans, false)),
         (
             "trace by id",
             Box::new(move |queries: &Queries, run| {

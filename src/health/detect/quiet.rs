@@ -25,6 +25,8 @@ pub(crate) struct Quiet {
     /// For how many steps a silence that was told of is among the newest.
     doubted: usize,
     active: u32,
+    /// Steps that the rate is known from.
+    known: u32,
 }
 
 impl Quiet {
@@ -56,7 +58,15 @@ impl Quiet {
         let clump = self.clump();
         // A flood (a loop of another) says little about what is usual, unless it goes on.
         let most = |steps: f64| usual * steps + 3.0 * (clump * usual * steps).sqrt() + 3.0;
-        self.rate = self.rate * FOLLOWING + activity.min(most(1.0)) * (1.0 - FOLLOWING);
+        // At first a plain mean.
+        self.known = self.known.saturating_add(1);
+        let follows = (1.0 - FOLLOWING).max(1.0 / f64::from(self.known));
+        let told = if self.active < LEARNED { activity } else { activity.min(most(1.0)) };
+        self.rate += (told - self.rate) * follows;
+        // What windows are compared with must be known.
+        if self.known < LEARNED {
+            return;
+        }
         let weight = if self.doubted > 0 { DOUBTED } else { 1.0 };
         self.doubted = self.doubted.saturating_sub(1);
         for (spread, steps) in self.spread.iter_mut().zip(WINDOWS) {

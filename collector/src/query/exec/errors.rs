@@ -55,7 +55,9 @@ pub(super) fn clusters(
     let by = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME, attr::ERROR_TYPE];
     let mut by: Vec<String> = by.iter().map(|key| format!("span.{key}")).collect();
     by.push("statusMessage".to_owned());
-    let request = StatsRequest { by, step: None, ..asked.clone() };
+    // Errors are few: what is not one is not looked at, unless the filter is somebody's own.
+    let q = if asked.q.trim().is_empty() { "{ status = error }".to_owned() } else { asked.q.clone() };
+    let request = StatsRequest { q, by, step: None, ..asked.clone() };
     let (groups, _) = grouped(queries, &request, control)?;
     let mut all: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.figures.errors > 0) {

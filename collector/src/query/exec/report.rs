@@ -72,17 +72,23 @@ pub(super) fn answer(
         start: Some(start),
         end: Some(end),
         by: by.iter().map(|key| format!("span.{key}")).collect(),
-        step: Some((end.saturating_sub(start) / STEPS).max(1)),
+        step: None,
         limit: None,
     };
     let (groups, scanned) = grouped(queries, &asked, control)?;
     let mut book = Book::default();
-    for group in &groups {
-        book.enter(group);
-    }
+    groups.iter().for_each(|group| book.enter(group));
+    // Steps by themselves: together with all that is grouped by above there would be too many groups.
+    let steps = StatsRequest {
+        by: vec![format!("span.{}", attr::OPERATION_NAME)],
+        step: Some((end.saturating_sub(start) / STEPS).max(1)),
+        ..asked.clone()
+    };
+    let (steps, _) = grouped(queries, &steps, control)?;
+    steps.iter().for_each(|group| book.enter_step(group));
     let mut report = book.report(start, end);
     (report.q, report.scanned) = (request.q.clone(), scanned);
-    report.correlations = correlations(&groups);
+    report.correlations = correlations(&steps);
     report.errors = super::errors::clusters(queries, &asked, request.brief, control)?;
     report.ranking = ranking(&report.tools);
     let mut runs = Runs::default();
@@ -106,7 +112,7 @@ struct Book {
     lines: [BTreeMap<String, Entry>; 4],
     cost: [BTreeMap<String, CostLine>; 2],
     total_cost: CostLine,
-    steps: BTreeMap<i64, (Entry, Figures)>,
+    steps: BTreeMap<i64, (Figures, Figures)>,
 }
 
 #[derive(Default)]
@@ -184,13 +190,6 @@ impl Book {
         let calls_model = kind == Kind::Model;
         self.totals.add(group, calls_model);
         self.lines[place].entry(name.to_owned()).or_default().add(group, calls_model);
-        if let Some(step) = group.step {
-            let (entry, models) = self.steps.entry(step).or_default();
-            entry.add(group, calls_model);
-            if calls_model {
-                models.merge(&group.figures);
-            }
-        }
         if calls_model {
             let figures = &group.figures;
             let cost = CostLine {
@@ -207,6 +206,15 @@ impl Book {
         }
     }
 
+    fn enter_step(&mut self, group: &Grouped) {
+        let (Some(kind), Some(step)) = (kind(text(group, 0)), group.step) else { return };
+        let (all, models) = self.steps.entry(step).or_default();
+        all.merge(&group.figures);
+        if kind == Kind::Model {
+            models.merge(&group.figures);
+        }
+    }
+
     fn report(self, start: i64, end: i64) -> Report {
         let Self { totals, lines, cost, total_cost, steps } = self;
         let [agents, models, tools, workflows] = lines.map(|lines| {
@@ -220,14 +228,14 @@ impl Book {
             lines.sort_by(|a, b| b.cost_nano.cmp(&a.cost_nano).then_with(|| a.name.cmp(&b.name)));
             lines
         });
-        let trend = steps.into_iter().map(|(start, (entry, models))| {
+        let trend = steps.into_iter().map(|(start, (all, models))| {
             let models = models.group(Vec::new(), None, None);
             Step {
                 start,
-                count: entry.figures.count,
-                errors: entry.figures.errors,
+                count: all.count,
+                errors: all.errors,
                 p95_s: (models.count > 0).then(|| models.duration_ns.p95 / NANOS),
-                cost_nano: entry.figures.cost_nano,
+                cost_nano: all.cost_nano,
             }
         });
         Report {
