@@ -37,7 +37,7 @@ fn minute(views: &Views, tools: usize, step: u64) {
         };
         let reading = Reading::new(1, "gen_ai.execute_tool.duration", &attributes, numbers).delta();
         views.add([reading], at(step));
-        if step % 5 == 0 {
+        if step.is_multiple_of(5) {
             let failed =
                 [attributes[0].clone(), attributes[1].clone(), ("error.type", Cow::Borrowed("timeout"))];
             let numbers = Numbers::Exponential {

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! Without an argument it checks a closure and a port of its own. The exit code is 1 if a target is not healthy.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::process::ExitCode;
 

@@ -310,7 +310,7 @@ fn mcp_servers_of_both_generations_over_http() {
     prober.add("failing", config(|_| {}), failing).unwrap();
     let failure = prober.perform_health_check("failing").unwrap().failure.unwrap();
     assert_eq!((failure.class.as_ref(), failure.message.as_str()), ("tool_error", "echo: broken"));
-    let working = new.clone().call_tool("echo", json!({"fail": false}));
+    let working = new.call_tool("echo", json!({"fail": false}));
     prober.add("working", config(|_| {}), working).unwrap();
     assert_eq!(prober.perform_health_check("working").unwrap().status, Status::Healthy);
 

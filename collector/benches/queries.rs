@@ -168,6 +168,14 @@ fn rss(name: &str) -> u64 {
     line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+fn reported(spans: i64, brief: bool) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+    Box::new(move |queries, _| {
+        let (start, end) = (Some(BASE), Some(BASE + spans * APART));
+        let request = ReportRequest { start, end, brief, ..ReportRequest::default() };
+        Ok(queries.report(&request, &queries.control())?.totals.count)
+    })
+}
+
 fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Result<u64, Error>>)> {
     fn found(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
         Box::new(move |queries, _| {
@@ -190,13 +198,6 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
             let (q, by) = (q.to_owned(), vec![by.to_owned()]);
             let request = StatsRequest { q, by, step, ..StatsRequest::default() };
             Ok(queries.stats(&request, &queries.control())?.groups.len() as u64)
-        })
-    }
-    fn reported(spans: i64, brief: bool) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
-        Box::new(move |queries, _| {
-            let (start, end) = (Some(BASE), Some(BASE + spans * APART));
-            let request = ReportRequest { start, end, brief, ..ReportRequest::default() };
-            Ok(queries.report(&request, &queries.control())?.totals.count)
         })
     }
     let middle = spans / 2 - spans / 2 % 8 + 1;

@@ -1,5 +1,5 @@
 //! Health and alerts of a running server: fed by the real SDK over OTLP, asked over HTTP and by the commands.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

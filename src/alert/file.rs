@@ -140,10 +140,9 @@ impl Rules {
 impl Raw {
     fn rule(self) -> Result<Rule, String> {
         let check = self.check()?;
-        let of = self.of.unwrap_or(if self.signal.is_of_the_system() {
-            SubjectKind::System
-        } else {
-            SubjectKind::Agent
+        let of = self.of.unwrap_or_else(|| match self.signal.is_of_the_system() {
+            true => SubjectKind::System,
+            false => SubjectKind::Agent,
         });
         let mut rule = Rule::new(self.name, of, self.signal, check);
         rule.names = self.names.into_iter().map(Arc::from).collect();

@@ -149,7 +149,6 @@ fn value(rule: &Rule, window: Duration) -> String {
             increase(&format!("{histogram}_count"), &judged)
         )
     };
-    let gauge = |name: &str| format!("max ({})", underscored(name));
     match rule.signal {
         Signal::ErrorRate => share(&failed),
         Signal::SuccessRate => format!("1 - ({})", share(&failed)),
@@ -174,6 +173,14 @@ fn value(rule: &Rule, window: Duration) -> String {
         ),
         Signal::Tokens => increase(&format!("{}_sum", underscored(metric::TOKEN_USAGE)), &of("")),
         Signal::Loops => increase(&format!("{}_total", underscored(health::metric::LOOPS)), &of("")),
+        signal => of_the_whole(rule, signal, label, &increase),
+    }
+}
+
+/// What is not of a histogram of durations: health, the host, the telemetry.
+fn of_the_whole(rule: &Rule, signal: Signal, label: &str, increase: &dyn Fn(&str, &str) -> String) -> String {
+    let gauge = |name: &str| format!("max ({})", underscored(name));
+    match signal {
         Signal::HealthScore => {
             let name = underscored(health::metric::SCORE);
             let (kind, subject) =
@@ -207,6 +214,8 @@ fn value(rule: &Rule, window: Duration) -> String {
         }
         Signal::CacheErrors => increase(&format!("{}_total", underscored(host::metric::CACHE_ERRORS)), ""),
         Signal::SpansLost => increase(&format!("{}_total", underscored(metric::SDK_SPANS_LOST)), ""),
+        // The others are made of durations.
+        _ => String::new(),
     }
 }
 

@@ -152,7 +152,7 @@ fn condition(
             }
         });
     }
-    made(rule, subject, seen, found, health)
+    made(rule, subject, seen, &found, health)
 }
 
 struct Found {
@@ -165,7 +165,7 @@ fn made(
     rule: &Rule,
     subject: &Subject,
     seen: Option<(f64, u64)>,
-    found: Found,
+    found: &Found,
     health: &HealthReport,
 ) -> Condition {
     let unit = rule.signal.unit();

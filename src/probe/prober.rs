@@ -182,10 +182,8 @@ impl Prober {
                 let names: Vec<Arc<str>> = inner.lock().keys().cloned().collect();
                 watched.retain(|_, task| !task.is_finished());
                 for name in names {
-                    if !watched.contains_key(&name) {
-                        let task = tokio::spawn(Arc::clone(&inner).watch(Arc::clone(&name)));
-                        watched.insert(name, task);
-                    }
+                    let watch = || tokio::spawn(Arc::clone(&inner).watch(Arc::clone(&name)));
+                    watched.entry(Arc::clone(&name)).or_insert_with(watch);
                 }
                 // Those that are taken away and added again under the same name are seen a second later.
                 let _ = tokio::time::timeout(Duration::from_secs(1), inner.added.notified()).await;

@@ -16,20 +16,16 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::alerting::Alerting;
-use super::health::{DEFAULT_HEALTH_INTERVAL, Examiner, Watcher};
+use super::health::{DEFAULT_HEALTH_INTERVAL, Watcher};
+use super::parts::HealthParts;
 use super::pricing::{Guarded, SpanCost};
 use super::{COLLECT_TIMEOUT, SCOPE, Telemetry, Worker, observables};
-use crate::alert::sink::AlertSink;
-use crate::alert::{Action, Rules};
 use crate::config::{Config, ContentCapture, ExporterKind, Histograms, Protocol, SamplerConfig};
-use crate::cost::budget::Budgets;
 use crate::cost::{Ledger, PriceTable, Prices, Pricing};
 use crate::export::{BeforeCollect, ExportStats, Observer, Pipeline, PipelineParts, Redactor};
-use crate::health::{Exemplars, Settings};
+use crate::health::Exemplars;
 use crate::instruments::{self, Instruments};
 use crate::layer::{self, Shared};
-use crate::probe::Prober;
 use crate::sampling::HeadSampler;
 use crate::views::{MAX_SERIES, Totals, Views};
 use crate::{Clock, Error};
@@ -51,25 +47,20 @@ pub struct Builder {
     parts: PipelineParts,
     pricing: Option<Arc<dyn Pricing>>,
     clock: Option<Clock>,
-    ids: Option<
-        Box<
-            dyn FnOnce(
-                    opentelemetry_sdk::trace::TracerProviderBuilder,
-                ) -> opentelemetry_sdk::trace::TracerProviderBuilder
-                + Send,
-        >,
-    >,
+    ids: Option<Ids>,
     max_open: Option<usize>,
     level: Option<Level>,
     console: bool,
-    health: Settings,
-    health_interval: Option<Duration>,
-    alert_rules: Option<Rules>,
-    alert_sinks: Vec<Box<dyn AlertSink>>,
-    actions: Vec<Action>,
-    budgets: Option<Budgets>,
-    prober: Option<Prober>,
+    pub(super) health: HealthParts,
 }
+
+/// Sets where ids come from.
+type Ids = Box<
+    dyn FnOnce(
+            opentelemetry_sdk::trace::TracerProviderBuilder,
+        ) -> opentelemetry_sdk::trace::TracerProviderBuilder
+        + Send,
+>;
 
 type Change = Box<dyn FnOnce(Config) -> Result<Config, Error> + Send>;
 
@@ -233,50 +224,6 @@ impl Builder {
         self
     }
 
-    /// How health is judged: profile, cuts, targets.
-    pub fn health(mut self, settings: Settings) -> Self {
-        self.health = settings;
-        self
-    }
-
-    /// How often health is looked at in the background ([`DEFAULT_HEALTH_INTERVAL`]); zero: only when somebody asks. Each
-    /// look collects the metrics; with delta temporality they are exported then.
-    pub fn health_interval(mut self, interval: Duration) -> Self {
-        self.health_interval = Some(interval);
-        self
-    }
-
-    /// Alerts by these rules, beside what health finds by itself; [`Preset::Host`](crate::alert::Preset::Host) without it.
-    pub fn alert_rules(mut self, rules: Rules) -> Self {
-        self.alert_rules = Some(rules);
-        self
-    }
-
-    /// Where alerts go; may be called several times.
-    pub fn alert_sink(mut self, sink: impl AlertSink) -> Self {
-        self.alert_sinks.push(Box::new(sink));
-        self
-    }
-
-    /// Counts what model calls cost against these budgets, for all and for each agent, and alerts at 50, 80 and 100 % of a
-    /// limit. Keep a clone to ask [`Budgets::guard`] before a call.
-    pub fn budgets(mut self, budgets: Budgets) -> Self {
-        self.budgets = Some(budgets);
-        self
-    }
-
-    /// Alerts when a target of this prober is degraded or unhealthy, and exports what its targets are.
-    pub fn prober(mut self, prober: Prober) -> Self {
-        self.prober = Some(prober);
-        self
-    }
-
-    /// What the program does by itself about an issue.
-    pub fn action(mut self, action: Action) -> Self {
-        self.actions.push(action);
-        self
-    }
-
     /// The least severe level of spans and events that [`install`](Self::install) records: `INFO` by default. GenAI
     /// spans are recorded at every level.
     pub fn level(mut self, level: Level) -> Self {
@@ -348,44 +295,16 @@ impl Builder {
         let shared: Arc<OnceLock<Weak<Shared>>> = Arc::default();
         let before_collect = measuring(&shared);
         let totals = Arc::new(Totals::new(SCOPE, config.series_limit));
-        let views = Arc::new(Views::new(MAX_SERIES));
-        let (counted, viewed, time) = (totals.clone(), views.clone(), clock.clone());
-        let parts = parts
-            .with_observer(Arc::new(move |metrics| {
-                counted.observe(metrics);
-                viewed.observe(metrics, time.wall());
-            }))
+        let (views, exemplars) = (Arc::new(Views::new(MAX_SERIES)), Arc::new(Exemplars::default()));
+        let parts = observed(parts, &totals, &views, &exemplars, &clock)
             .with_stats(stats.clone())
             .with_cost(Arc::new(SpanCost::new(pricing.clone())))
             .with_before_collect(before_collect);
-        let exemplars = Arc::new(Exemplars::default());
-        let noted = exemplars.clone();
-        let parts = parts.with_span_observer(Arc::new(move |span| noted.note(span)));
         let pipeline = Pipeline::start(&config, resource.clone(), parts)?;
-        let alerting = Alerting::start(
-            self.alert_rules,
-            self.alert_sinks,
-            self.actions,
-            self.budgets.clone(),
-            self.prober.clone(),
-        )?;
-        if let Some(budgets) = &self.budgets {
-            budgets.attach();
-        }
-        let examiner =
-            Arc::new(Examiner::new(self.health, views.clone(), exemplars, clock.clone(), alerting));
-
-        let tracer_provider = {
-            let builder = SdkTracerProvider::builder()
-                .with_resource(resource.clone())
-                .with_sampler(HeadSampler::new(&config.sampler)?)
-                .with_span_limits(span_limits(&config))
-                .with_span_processor(pipeline.processor());
-            match self.ids {
-                Some(ids) => ids(builder).build(),
-                None => builder.build(),
-            }
-        };
+        let (budgets, prober, interval) =
+            (self.health.budgets.clone(), self.health.prober.clone(), self.health.interval);
+        let examiner = self.health.start(views.clone(), exemplars, clock.clone())?;
+        let tracer_provider = tracer_provider(&config, resource.clone(), &pipeline, self.ids)?;
         let meter_provider = SdkMeterProvider::builder()
             .with_resource(resource)
             .with_reader(pipeline.reader())
@@ -393,8 +312,7 @@ impl Builder {
             .build();
         let scope = InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = meter_provider.meter_with_scope(scope);
-        let ledger =
-            Ledger::new(&meter, pricing.clone(), clock.clone(), config.series_limit, self.budgets.clone());
+        let ledger = Ledger::new(&meter, pricing.clone(), clock.clone(), config.series_limit, budgets);
         let extra = &config.metric_attributes;
         let instruments =
             Arc::new(Instruments::new(&meter, ledger.clone(), clock.clone(), extra, config.series_limit));
@@ -408,14 +326,12 @@ impl Builder {
         let _ = shared.set(Arc::downgrade(&measured));
         observables::register(&meter, &stats, &measured, &instruments, clock.wall());
         observables::register_health(&meter, &examiner);
-        if let Some(prober) = &self.prober {
+        if let Some(prober) = prober {
             prober.show(&meter);
         }
         let worker = Worker::start(&measured, move || pricing.warm_up())?;
-        let watcher = match self.health_interval.unwrap_or(DEFAULT_HEALTH_INTERVAL) {
-            Duration::ZERO => Watcher::none(),
-            interval => Watcher::start(examiner.clone(), interval, pipeline.collector(COLLECT_TIMEOUT))?,
-        };
+        let interval = interval.unwrap_or(DEFAULT_HEALTH_INTERVAL);
+        let watcher = Watcher::start(examiner.clone(), interval, pipeline.collector(COLLECT_TIMEOUT))?;
         Ok(Telemetry {
             config,
             started_ns: clock.now_ns(),
@@ -433,6 +349,41 @@ impl Builder {
             pipeline,
         })
     }
+}
+
+/// Shows collections and spans to who reads them in the process.
+fn observed(
+    parts: PipelineParts,
+    totals: &Arc<Totals>,
+    views: &Arc<Views>,
+    exemplars: &Arc<Exemplars>,
+    clock: &Clock,
+) -> PipelineParts {
+    let (counted, viewed, time) = (totals.clone(), views.clone(), clock.clone());
+    let noted = exemplars.clone();
+    parts
+        .with_observer(Arc::new(move |metrics| {
+            counted.observe(metrics);
+            viewed.observe(metrics, time.wall());
+        }))
+        .with_span_observer(Arc::new(move |span| noted.note(span)))
+}
+
+fn tracer_provider(
+    config: &Config,
+    resource: Resource,
+    pipeline: &Pipeline,
+    ids: Option<Ids>,
+) -> Result<SdkTracerProvider, Error> {
+    let builder = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_sampler(HeadSampler::new(&config.sampler)?)
+        .with_span_limits(span_limits(config))
+        .with_span_processor(pipeline.processor());
+    Ok(match ids {
+        Some(ids) => ids(builder).build(),
+        None => builder.build(),
+    })
 }
 
 /// Measures what has finished before metrics are collected.

@@ -109,13 +109,16 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Looks each `interval`; `collect` brings the views up to date.
+    /// Looks each `interval`, never if that is zero; `collect` brings the views up to date.
     pub(super) fn start(
         examiner: Arc<Examiner>,
         interval: Duration,
         collect: impl Fn() + Send + 'static,
     ) -> Result<Self, Error> {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        if interval.is_zero() {
+            return Ok(Self { thread: Mutex::new(None), stop });
+        }
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("agentvitals-health".into())
@@ -131,10 +134,6 @@ impl Watcher {
             })
             .map_err(|error| Error::install(format!("cannot start the health thread: {error}")))?;
         Ok(Self { thread: Mutex::new(Some(thread)), stop })
-    }
-
-    pub(super) fn none() -> Self {
-        Self { thread: Mutex::new(None), stop: Arc::default() }
     }
 }
 

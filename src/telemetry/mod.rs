@@ -9,6 +9,7 @@ mod builder;
 mod health;
 mod measured;
 mod observables;
+mod parts;
 mod pricing;
 
 use std::future::Future;

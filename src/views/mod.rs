@@ -1,6 +1,6 @@
 //! What the collected aggregates say: views of them for the program itself.
 //!
-//! Fed by the one reader: the exporter's thread shows each collection to [`Totals::observe`] and [`Views::observe`] before
+//! Fed by the one reader: the exporter's thread shows each collection to `Totals` and [`Views::observe`] before
 //! it exports it, so a view never differs from what was exported, and costs the traced threads nothing. A collector feeds
 //! [`Views`] with the same points as it receives them, from many processes.
 

@@ -154,10 +154,7 @@ pub(super) fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<u
 fn inject(arguments: &Arguments, scenarios: &Path, terminal: &mut Terminal<'_>) -> Result<u8, End> {
     let runs = demo::runs_of(arguments.runs.as_deref())?;
     let scenarios = inject::read_file(scenarios, &runs, arguments.hours)?;
-    let mut settings = inject::Settings::default();
-    settings.hours = arguments.hours;
-    settings.agents = arguments.agents;
-    settings.seed = arguments.seed;
+    let settings = inject::Settings::new(arguments.hours, arguments.agents, arguments.seed);
     let err = &mut *terminal.err;
     let outcome = inject::simulate(&runs, &scenarios, &settings, |made, of| {
         if made % (of / 10).max(1) == 0 {

@@ -50,7 +50,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     Spans(ask::SpansArguments),
     Count(ask::CountArguments),
     Trace(ask::TraceArguments),
@@ -78,7 +78,7 @@ where
     };
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments, &mut terminal),
-        Command::Serve(arguments) => serve::run(arguments, &mut terminal),
+        Command::Serve(arguments) => serve::run(*arguments, &mut terminal),
         Command::Spans(arguments) => ask::spans(&arguments, &mut terminal),
         Command::Count(arguments) => ask::count(&arguments, &mut terminal),
         Command::Trace(arguments) => ask::trace(&arguments, &mut terminal),

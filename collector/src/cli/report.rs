@@ -112,7 +112,7 @@ fn written(report: &Report, format: Format) -> Result<String, Error> {
 /// Writes a file whole or not at all.
 fn save(path: &Path, text: &str) -> Result<(), Error> {
     let wrong = |error: std::io::Error| Error::failed(format!("{}: {error}", path.display()));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(wrong)?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(wrong)?;
     file.persist(path).map_err(|error| wrong(error.error))?;

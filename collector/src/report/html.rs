@@ -48,7 +48,7 @@ fn table<const N: usize>(out: &mut String, header: [&str; N], rows: impl IntoIte
 
 fn lines(out: &mut String, title: &str, lines: &[Line]) {
     if !lines.is_empty() {
-        let _ = write!(out, "<h2>{title}</h2>\n");
+        let _ = writeln!(out, "<h2>{title}</h2>");
         table(out, COLUMNS, lines.iter().map(cells));
     }
 }
@@ -61,9 +61,9 @@ pub fn html(report: &Report) -> String {
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     );
     let totals = &report.totals;
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<p>{} operations, {} failed ({}), {} for {} model calls.</p>\n",
+        "<p>{} operations, {} failed ({}), {} for {} model calls.</p>",
         totals.count,
         totals.errors,
         percent(totals.error_rate.value),
@@ -79,9 +79,9 @@ pub fn html(report: &Report) -> String {
         for one in &report.recommendations {
             let trace =
                 one.trace_ids.first().map_or_else(String::new, |id| format!(" <code>{}</code>", escaped(id)));
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<li><strong>{}</strong>: {}. {}{trace}</li>\n",
+                "<li><strong>{}</strong>: {}. {}{trace}</li>",
                 escaped(&one.subject),
                 escaped(&one.advice),
                 escaped(&one.evidence)

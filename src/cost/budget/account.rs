@@ -35,8 +35,7 @@ fn seconds(now: SystemTime) -> u64 {
 impl Account {
     /// Begins anew if the window is over. What is set aside stays so.
     pub(super) fn turn(&mut self, window: Window, now: SystemTime) {
-        let length = window.seconds();
-        let number = if length == 0 { 0 } else { seconds(now) / length };
+        let number = seconds(now).checked_div(window.seconds()).unwrap_or(0);
         // A clock that goes back must not give a budget anew.
         if number > self.window {
             *self =

@@ -120,10 +120,10 @@ impl Tail {
             .map(|(index, count)| (index, u32::try_from(count).unwrap_or(u32::MAX)))
             .collect();
         self.waiting.push_back(step);
-        if self.waiting.len() >= STEPS {
-            if let Some(oldest) = self.waiting.pop_front().filter(|_| learn) {
-                self.learn(&oldest);
-            }
+        if self.waiting.len() >= STEPS
+            && let Some(oldest) = self.waiting.pop_front().filter(|_| learn)
+        {
+            self.learn(&oldest);
         }
         evidence
     }

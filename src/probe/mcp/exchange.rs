@@ -34,7 +34,7 @@ pub(super) trait Wire: Send {
     fn notify(&mut self, notification: Value) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-fn request(id: u32, method: &str, params: Value) -> Value {
+fn request(id: u32, method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
@@ -54,7 +54,7 @@ fn refused(what: &str, why: &str) -> Failure {
 }
 
 pub(super) async fn talk(wire: &mut impl Wire, call: Option<&(String, Value)>) -> Result<McpReport, Failure> {
-    let discovered = wire.call(request(1, "server/discover", with_meta(json!({}))), true, None).await?;
+    let discovered = wire.call(request(1, "server/discover", &with_meta(json!({}))), true, None).await?;
     match discovered {
         Reply::Result(result) if result.get("supportedVersions").is_some() => {
             let version =
@@ -70,14 +70,14 @@ pub(super) async fn talk(wire: &mut impl Wire, call: Option<&(String, Value)>) -
 
 async fn legacy(wire: &mut impl Wire, call: Option<&(String, Value)>) -> Result<McpReport, Failure> {
     let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client()});
-    let result = match wire.call(request(2, "initialize", params), false, None).await? {
+    let result = match wire.call(request(2, "initialize", &params), false, None).await? {
         Reply::Result(result) => result,
         Reply::Error(why) => return Err(refused("initialize", &why)),
     };
     let version = result["protocolVersion"].as_str().unwrap_or(LEGACY).to_owned();
     let server = result.pointer("/serverInfo/name").and_then(Value::as_str).map(str::to_owned);
     wire.notify(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
-    if let Reply::Error(why) = wire.call(request(3, "ping", json!({})), false, None).await? {
+    if let Reply::Error(why) = wire.call(request(3, "ping", &json!({})), false, None).await? {
         return Err(refused("ping", &why));
     }
     finish(wire, call, McpGeneration::Legacy, version, server).await
@@ -92,12 +92,12 @@ async fn finish(
 ) -> Result<McpReport, Failure> {
     let modern = generation == McpGeneration::Modern;
     let params = |params: Value| if modern { with_meta(params) } else { params };
-    let tools = match wire.call(request(4, "tools/list", params(json!({}))), modern, None).await? {
+    let tools = match wire.call(request(4, "tools/list", &params(json!({}))), modern, None).await? {
         Reply::Result(result) => result["tools"].as_array().map_or(0, Vec::len),
         Reply::Error(why) => return Err(refused("tools/list", &why)),
     };
     if let Some((tool, arguments)) = call {
-        let asked = request(5, "tools/call", params(json!({"name": tool, "arguments": arguments})));
+        let asked = request(5, "tools/call", &params(json!({"name": tool, "arguments": arguments})));
         match wire.call(asked, modern, Some(tool)).await? {
             Reply::Result(result) if result["isError"] == Value::Bool(true) => {
                 let said = result.pointer("/content/0/text").and_then(Value::as_str).unwrap_or("no reason");

@@ -43,8 +43,15 @@ pub struct McpReport {
 }
 
 #[derive(Debug, Clone)]
+struct Endpoint {
+    client: Client,
+    url: http::Uri,
+    headers: HeaderMap,
+}
+
+#[derive(Debug, Clone)]
 enum Where {
-    Http { client: Client, url: http::Uri, headers: HeaderMap },
+    Http(Box<Endpoint>),
     Stdio { program: String, arguments: Vec<String> },
 }
 
@@ -67,7 +74,11 @@ impl Mcp {
     /// A URL that is none ([`Error::is_config`]).
     pub fn http(url: &str) -> Result<Self, Error> {
         let client = Client::new(std::time::Duration::from_secs(3_600))?;
-        Ok(Self::of(Where::Http { client, url: over_http::url(url)?, headers: HeaderMap::new() }))
+        Ok(Self::of(Where::Http(Box::new(Endpoint {
+            client,
+            url: over_http::url(url)?,
+            headers: HeaderMap::new(),
+        }))))
     }
 
     /// A server that is started for each check and speaks over its standard input and output.
@@ -81,8 +92,8 @@ impl Mcp {
     /// # Errors
     /// A name or value that no header may have ([`Error::is_config`]).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
-        if let Where::Http { headers, .. } = &mut self.to {
-            over_http::header(headers, name, value)?;
+        if let Where::Http(to) = &mut self.to {
+            over_http::header(&mut to.headers, name, value)?;
         }
         Ok(self)
     }
@@ -102,8 +113,8 @@ impl Mcp {
     async fn ask(&self) -> Result<McpReport, Failure> {
         let call = self.call.as_ref();
         match &self.to {
-            Where::Http { client, url, headers } => {
-                let mut wire = stream::Stream::new(client.clone(), url.clone(), headers.clone());
+            Where::Http(to) => {
+                let mut wire = stream::Stream::new(to.client.clone(), to.url.clone(), to.headers.clone());
                 let report = exchange::talk(&mut wire, call).await;
                 wire.end().await;
                 report

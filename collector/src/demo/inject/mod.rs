@@ -43,6 +43,13 @@ pub struct Settings {
     pub seed: u64,
 }
 
+impl Settings {
+    /// So many hours with so many agents, by this seed; all else as it is by default.
+    pub fn new(hours: f64, agents: u32, seed: u64) -> Self {
+        Self { hours, agents, seed, ..Self::default() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self { hours: 24.0, agents: 10, runs_per_hour: 60.0, warm_up: Duration::from_secs(86_400), seed: 1 }

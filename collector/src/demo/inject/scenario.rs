@@ -223,7 +223,8 @@ fn check(raw: RawScenario, known: &Known<'_>, hours: f64) -> Result<Scenario, St
                 some.join(", ")
             ));
         }
-        if !agent && !(model && kind.hits_models()) && !(tool && kind.hits_tools()) {
+        let fits = agent || (model && kind.hits_models()) || (tool && kind.hits_tools());
+        if !fits {
             let what = if model { "a model" } else { "a tool" };
             return Err(format!("target: {target:?} is {what}, which {text} does not hit"));
         }

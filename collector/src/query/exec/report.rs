@@ -329,7 +329,7 @@ fn correlations(groups: &[Grouped]) -> Vec<Together> {
     let pairs = |pair: &dyn Fn(&At) -> Option<(f64, f64)>| -> (Vec<f64>, Vec<f64>) {
         steps.values().filter_map(pair).unzip()
     };
-    let told: [(&str, (Vec<f64>, Vec<f64>)); 3] = [
+    let told = [
         (
             "latency of model calls and their tokens",
             pairs(&|at| Some((rate((at.latency, at.tokens.1))?, rate(at.tokens)?))),
