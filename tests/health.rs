@@ -352,3 +352,26 @@ fn telemetry_that_loses_spans_says_so() {
     let issue = health.issues.iter().find(|issue| issue.code == Code::TelemetryLoss);
     assert!(issue.is_some_and(|issue| issue.summary.contains("100 spans")), "{health}");
 }
+
+/// Feature: G13
+#[test]
+fn a_score_that_falls_is_foreseen_to_be_degraded() {
+    use agentvitals::forecast::{Direction, Trend};
+
+    let process = process(Settings::default());
+    assert!(process.vitals.health_forecast(Duration::from_secs(600)).unwrap_err().is_config(), "nothing yet");
+    // Ever more of the runs of an agent fail, one in a hundred more every other minute.
+    for minute in 0..64_u32 {
+        for run in 0..100 {
+            let measured = Measured::agent_run("planner").duration(Duration::from_secs(1));
+            process.vitals.record(&if run < minute / 2 { measured.error_type("timeout") } else { measured });
+        }
+        process.hand.advance(Duration::from_secs(60));
+        let _ = process.vitals.health();
+    }
+    let forecast = process.vitals.health_forecast(Duration::from_secs(1_800)).unwrap();
+    assert_eq!(forecast.trend, Trend::Falling, "{forecast}");
+    let now = process.vitals.health().score.unwrap();
+    assert!(forecast.value < now, "{forecast} from {now}");
+    assert!(forecast.passes(10.0, Direction::Below).is_none(), "nobody knows that");
+}

@@ -7,10 +7,14 @@ use crate::statistics::student_p_value;
 /// What counts as more than chance.
 const SIGNIFICANT: f64 = 0.05;
 
+/// A bent series is not looked at in shorter parts than this.
+const FEWEST: usize = 10;
+
 /// The trend of the last `points` steps: the t-test of the slope of the least-squares line, with as many values as they are
 /// worth. Values that follow each other are alike, so `n` of them are worth `n (1 - r) / (1 + r)` independent ones, where `r`
 /// is the correlation of neighbouring residuals (Bayley and Hammersley 1946).
 pub(super) fn trend(grid: &Grid, points: usize) -> Trend {
+    let points = points.min(grid.len());
     let first = grid.len().saturating_sub(points);
     let values: Vec<(f64, f64)> =
         grid.filled_in(first..grid.len()).map(|(at, value, _)| (at as f64, value)).collect();
@@ -37,7 +41,8 @@ pub(super) fn trend(grid: &Grid, points: usize) -> Trend {
     let r = (r + (1.0 + 3.0 * r) / n).clamp(0.0, 0.99);
     let worth = n * (1.0 - r) / (1.0 + r);
     if worth <= 3.0 {
-        return Trend::Flat;
+        // It bends: what it does now shows in its newer half.
+        return if points >= 2 * FEWEST { trend(grid, points / 2) } else { Trend::Flat };
     }
     let error = (squares / n / (worth - 2.0) / (tt / n)).sqrt();
     if student_p_value(slope / error, worth - 2.0) < SIGNIFICANT { direction(slope) } else { Trend::Flat }

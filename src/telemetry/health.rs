@@ -11,6 +11,7 @@ use super::Telemetry;
 use super::alerting::Alerting;
 use crate::Clock;
 use crate::Error;
+use crate::forecast::{Forecast, MetricKind, Options, Series, forecast};
 use crate::health::{Exemplars, HealthReport, Monitor, Settings, Status, Summary};
 use crate::operation::OperationKind;
 use crate::views::{Performance, Subject, SubjectKind, Views};
@@ -240,6 +241,20 @@ impl Telemetry {
     /// those that were asked for.
     pub fn health_summary(&self, window: Duration) -> Summary {
         self.examiner.monitor().summary(window, self.clock.wall())
+    }
+
+    /// Where the score of the whole is going, by the checks of about the last day: its trend, and with
+    /// [`passes`](Forecast::passes) when it will be below a cut, if the forecast's interval says so.
+    ///
+    /// # Errors
+    /// Too few checks with a score yet, or a horizon that is longer than they reach back ([`Error::is_config`]).
+    pub fn health_forecast(&self, horizon: Duration) -> Result<Forecast, Error> {
+        let mut series = Series::default();
+        for (at, score) in self.examiner.monitor().scores() {
+            let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            series.push(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), score)?;
+        }
+        forecast(&series, horizon, &Options::new().named("health").kind(MetricKind::Health))
     }
 
     /// An agent, tool, model, workflow or operation, whichever has this name; `None` if nothing is known of it. If several
