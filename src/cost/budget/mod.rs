@@ -91,7 +91,7 @@ impl<'a> Spender<'a> {
 
 /// Whether the next call may be made.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a call is made, made with a warning, or not made")]
 pub enum Guard {
     /// Yes.
     Ok,

@@ -8,7 +8,7 @@ use super::Queries;
 use super::report::{Kind, kind, text};
 use super::stats::grouped;
 use crate::query::engine::{Control, QueryError};
-use crate::query::report::Cluster;
+use crate::query::report::{Cluster, Report};
 use crate::query::request::{SortBy, SpansRequest, StatsRequest};
 
 /// Clusters that are shown.
@@ -45,30 +45,39 @@ fn normalised(message: &str) -> String {
     out
 }
 
-/// The clusters, the most errors first; traces of the first ones, unless it is to be brief.
+/// The clusters, the most errors first; tells the lines of the report what their errors are; traces of the first ones, unless it is to be brief.
 pub(super) fn clusters(
     queries: &Queries,
     asked: &StatsRequest,
+    report: &mut Report,
     brief: bool,
     control: &Control,
 ) -> Result<Vec<Cluster>, QueryError> {
     let by = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME, attr::ERROR_TYPE];
     let mut by: Vec<String> = by.iter().map(|key| format!("span.{key}")).collect();
-    by.push("statusMessage".to_owned());
+    by.extend(["statusMessage".to_owned(), format!("span.{}", attr::WORKFLOW_NAME)]);
     // Errors are few: what is not one is not looked at, unless the filter is somebody's own.
     let q = if asked.q.trim().is_empty() { "{ status = error }".to_owned() } else { asked.q.clone() };
     let request = StatsRequest { q, by, step: None, ..asked.clone() };
     let (groups, _) = grouped(queries, &request, control)?;
     let mut all: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.figures.errors > 0) {
-        let subject = match kind(text(group, 0)) {
-            Some(Kind::Tool) => format!("tool {}", text(group, 3)),
-            Some(Kind::Model) => format!("model {}", text(group, 2)),
-            Some(Kind::Agent) => format!("agent {}", text(group, 1)),
-            _ => continue,
+        let Some(kind) = kind(text(group, 0)) else { continue };
+        let (error, count) = (text(group, 4), group.figures.errors);
+        let (what, name, lines) = match kind {
+            Kind::Tool => ("tool", text(group, 3), &mut report.tools),
+            Kind::Model => ("model", text(group, 2), &mut report.models),
+            Kind::Agent => ("agent", text(group, 1), &mut report.agents),
+            Kind::Workflow => ("workflow", text(group, 6), &mut report.workflows),
         };
-        let key = (subject, text(group, 4).to_owned(), normalised(text(group, 5)));
-        *all.entry(key).or_default() += group.figures.errors;
+        let line = lines.iter_mut().find(|line| line.name == name);
+        for line in line.into_iter().chain([&mut report.totals]) {
+            let class = if error.is_empty() { "unknown" } else { error };
+            *line.errors_by_type.entry(class.to_owned()).or_default() += count;
+        }
+        let subject = format!("{what} {name}");
+        let key = (subject, error.to_owned(), normalised(text(group, 5)));
+        *all.entry(key).or_default() += count;
     }
     let total: u64 = all.values().sum();
     let mut clusters: Vec<Cluster> = all
@@ -105,6 +114,7 @@ fn see(
     let key = match kind {
         "tool" => attr::TOOL_NAME,
         "model" => attr::REQUEST_MODEL,
+        "workflow" => attr::WORKFLOW_NAME,
         _ => attr::AGENT_NAME,
     };
     let mut q = format!("{{ status = error && span.{key} = {}", quoted(name));

@@ -59,14 +59,7 @@ pub(super) fn answer(
             "the window begins at {start} and ends at {end}: expected a start before its end"
         )));
     }
-    let by = [
-        attr::OPERATION_NAME,
-        attr::AGENT_NAME,
-        attr::REQUEST_MODEL,
-        attr::TOOL_NAME,
-        attr::WORKFLOW_NAME,
-        attr::ERROR_TYPE,
-    ];
+    let by = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME];
     let asked = StatsRequest {
         q: request.q.clone(),
         start: Some(start),
@@ -78,6 +71,15 @@ pub(super) fn answer(
     let (groups, scanned) = grouped(queries, &asked, control)?;
     let mut book = Book::default();
     groups.iter().for_each(|group| book.enter(group));
+    // Few spans are workflows: what is grouped by costs each of the others, too.
+    let only = format!("{{ span.{} = \"{}\" }}", attr::OPERATION_NAME, operation::INVOKE_WORKFLOW);
+    let workflows = StatsRequest {
+        q: if request.q.trim().is_empty() { only } else { request.q.clone() },
+        by: [attr::OPERATION_NAME, attr::WORKFLOW_NAME].map(|key| format!("span.{key}")).into(),
+        ..asked.clone()
+    };
+    let (workflows, _) = grouped(queries, &workflows, control)?;
+    workflows.iter().for_each(|group| book.enter_workflow(group));
     // Steps by themselves: together with all that is grouped by above there would be too many groups.
     let steps = StatsRequest {
         by: vec![format!("span.{}", attr::OPERATION_NAME)],
@@ -89,7 +91,7 @@ pub(super) fn answer(
     let mut report = book.report(start, end);
     (report.q, report.scanned) = (request.q.clone(), scanned);
     report.correlations = correlations(&steps);
-    report.errors = super::errors::clusters(queries, &asked, request.brief, control)?;
+    report.errors = super::errors::clusters(queries, &asked, &mut report, request.brief, control)?;
     report.ranking = ranking(&report.tools);
     let mut runs = Runs::default();
     if !request.brief {
@@ -118,19 +120,12 @@ struct Book {
 #[derive(Default)]
 struct Entry {
     figures: Figures,
-    by_type: BTreeMap<String, u64>,
     unpriced: u64,
 }
 
 impl Entry {
     fn add(&mut self, group: &Grouped, calls_model: bool) {
         self.figures.merge(&group.figures);
-        let error = text(group, 5);
-        let failed = group.figures.errors;
-        if failed > 0 {
-            *self.by_type.entry(if error.is_empty() { "unknown" } else { error }.to_owned()).or_default() +=
-                failed;
-        }
         if calls_model {
             self.unpriced += unpriced(group);
         }
@@ -146,7 +141,7 @@ impl Entry {
             count: group.count,
             errors: group.errors,
             error_rate: Share::of(group.errors, group.count),
-            errors_by_type: self.by_type.clone(),
+            errors_by_type: BTreeMap::new(),
             min_s: seconds(min),
             avg_s: seconds(group.duration_ns.avg),
             max_s: seconds(max),
@@ -185,7 +180,7 @@ impl Book {
             Kind::Agent => (0, text(group, 1)),
             Kind::Model => (1, text(group, 2)),
             Kind::Tool => (2, text(group, 3)),
-            Kind::Workflow => (3, text(group, 4)),
+            Kind::Workflow => return self.totals.add(group, false),
         };
         let calls_model = kind == Kind::Model;
         self.totals.add(group, calls_model);
@@ -204,6 +199,13 @@ impl Book {
             add(self.cost[1].entry(text(group, 1).to_owned()).or_default(), &cost);
             add(&mut self.total_cost, &cost);
         }
+    }
+
+    fn enter_workflow(&mut self, group: &Grouped) {
+        if kind(text(group, 0)) != Some(Kind::Workflow) {
+            return;
+        }
+        self.lines[3].entry(text(group, 1).to_owned()).or_default().add(group, false);
     }
 
     fn enter_step(&mut self, group: &Grouped) {
