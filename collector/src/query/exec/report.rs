@@ -76,7 +76,7 @@ pub(super) fn answer(
     let workflows = StatsRequest {
         q: if request.q.trim().is_empty() { only } else { request.q.clone() },
         by: [attr::OPERATION_NAME, attr::WORKFLOW_NAME].map(|key| format!("span.{key}")).into(),
-        ..asked.clone()
+        ..asked
     };
     let (workflows, _) = grouped(queries, &workflows, control)?;
     workflows.iter().for_each(|group| book.enter_workflow(group));
