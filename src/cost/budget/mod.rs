@@ -278,9 +278,19 @@ impl Budgets {
     /// ([`Builder::budgets`](crate::Builder::budgets)), this counts for conversations and runs only, which telemetry does
     /// not know.
     pub fn record(&self, spender: &Spender<'_>, cost: Option<Nanodollars>, tokens: u64) {
-        let attached = self.attached.load(Ordering::Relaxed);
         let now = self.clock.wall();
-        self.each_account(&mut self.lock(), spender, now, |limit, account| {
+        self.enter(&mut self.lock(), spender, (cost, tokens), now);
+    }
+
+    fn enter(
+        &self,
+        state: &mut State,
+        spender: &Spender<'_>,
+        (cost, tokens): (Option<Nanodollars>, u64),
+        now: SystemTime,
+    ) {
+        let attached = self.attached.load(Ordering::Relaxed);
+        self.each_account(state, spender, now, |limit, account| {
             if !(attached && matches!(limit.scope, Scope::Overall | Scope::Agent)) {
                 account.add(cost, tokens, now);
             }
@@ -386,14 +396,11 @@ pub struct Reservation {
 impl Reservation {
     /// The call is over, and has cost so much (`None`: not known) for so many tokens.
     pub fn settle(mut self, cost: Option<Nanodollars>, tokens: u64) {
-        self.give_back();
-        let [agent, conversation, run] = &self.spender;
-        let spender =
-            Spender { agent: agent.as_deref(), conversation: conversation.as_deref(), run: run.as_deref() };
-        self.budgets.record(&spender, cost, tokens);
+        self.give_back(Some((cost, tokens)));
     }
 
-    fn give_back(&mut self) {
+    /// In one step: between what is given back and what was spent no other call may find room that is not there.
+    fn give_back(&mut self, spent: Option<(Option<Nanodollars>, u64)>) {
         let Some((cost, tokens)) = self.reserved.take() else { return };
         let [agent, conversation, run] = &self.spender;
         let spender =
@@ -401,11 +408,14 @@ impl Reservation {
         let now = self.budgets.clock.wall();
         let mut state = self.budgets.lock();
         self.budgets.each_account(&mut state, &spender, now, |_, account| account.release(cost, tokens));
+        if let Some((cost, tokens)) = spent {
+            self.budgets.enter(&mut state, &spender, (cost, tokens), now);
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.give_back();
+        self.give_back(None);
     }
 }

@@ -87,10 +87,18 @@ fn is_between(before: &Reading, point: &Reading, next: &Reading) -> bool {
                     && whole.count == parts.count
                     && whole.shape == parts.shape
                     && (whole.min, whole.max) == (parts.min, parts.max)
-                    && whole.sum.is_some() == parts.sum.is_some()
+                    && is_same_sum(whole.sum, parts.sum)
             }
             _ => false,
         },
+    }
+}
+
+/// But for how doubles round. Of a process that restarted and has counted as often as before, only the sum tells.
+fn is_same_sum(whole: Option<f64>, parts: Option<f64>) -> bool {
+    match (whole, parts) {
+        (Some(whole), Some(parts)) => (whole - parts).abs() <= 1e-9 * whole.abs().max(parts.abs()),
+        (whole, parts) => whole == parts,
     }
 }
 
