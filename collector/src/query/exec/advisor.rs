@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use agentvitals::semconv::{attr, operation};
-
+use super::report::Kind;
+use super::runs::Step;
 use crate::query::report::Recommendation;
-use crate::query::request::Span;
 
 /// Cases before something is advised.
 const CASES: u64 = 5;
@@ -46,83 +45,72 @@ pub(super) struct Advisor {
     prompts: BTreeMap<(String, String), u64>,
 }
 
-fn value<'a>(span: &'a Span, key: &str) -> &'a str {
-    span.attributes.get(key).and_then(serde_json::Value::as_str).unwrap_or("")
-}
-
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds to seconds")]
-fn seconds(span: &Span) -> f64 {
-    span.duration_ns as f64 / 1e9
+fn seconds(step: &Step) -> f64 {
+    step.duration as f64 / 1e9
 }
 
-fn end(span: &Span) -> i64 {
-    span.start_unix_nano.saturating_add(span.duration_ns)
+fn end(step: &Step) -> i64 {
+    step.start.saturating_add(step.duration)
 }
 
 impl Advisor {
     /// Takes in the spans of one trace, by start.
-    pub(super) fn look(&mut self, trace: &str, spans: &[Span]) {
+    pub(super) fn look(&mut self, trace: &str, steps: &[Step]) {
         let mut seen: BTreeMap<(&str, &str), ()> = BTreeMap::new();
-        let mut before: BTreeMap<Option<&str>, &Span> = BTreeMap::new();
-        for span in spans {
-            let (tool, model) = (value(span, attr::TOOL_NAME), value(span, attr::REQUEST_MODEL));
-            let parent = span.parent_span_id.as_deref();
-            match value(span, attr::OPERATION_NAME) {
-                operation::EXECUTE_TOOL => {
-                    let arguments = value(span, attr::TOOL_CALL_ARGUMENTS);
+        let mut before: BTreeMap<Option<[u8; 8]>, &Step> = BTreeMap::new();
+        for step in steps {
+            let previous = before.get(&step.parent).copied();
+            match step.kind {
+                Some(Kind::Tool) => {
+                    let (tool, arguments) = (&*step.tool, &*step.arguments);
                     if !arguments.is_empty() && seen.insert((tool, arguments), ()).is_some() {
-                        self.repeats.entry(tool.to_owned()).or_default().add(trace, seconds(span), 0.0);
+                        self.repeats.entry(tool.to_owned()).or_default().add(trace, seconds(step), 0.0);
                     }
-                    if let Some(previous) = before.get(&parent) {
-                        self.pair(trace, previous, span, tool);
+                    if let Some(previous) = previous {
+                        self.pair(trace, previous, step);
                     }
                 }
-                operation::CHAT | operation::GENERATE_CONTENT => {
-                    let prompt = value(span, attr::INPUT_MESSAGES);
+                Some(Kind::Model) => {
+                    let (model, prompt) = (&*step.model, &*step.prompt);
                     if !prompt.is_empty() {
                         let times = self.prompts.entry((model.to_owned(), prompt.to_owned())).or_default();
                         *times += 1;
                         if *times > 1 {
-                            let cost = span.attributes.get(attr::USAGE_COST_AMOUNT);
-                            let usd = cost.and_then(serde_json::Value::as_f64).unwrap_or(0.0);
-                            self.duplicates.entry(model.to_owned()).or_default().add(
-                                trace,
-                                seconds(span),
-                                usd,
-                            );
+                            let found = self.duplicates.entry(model.to_owned()).or_default();
+                            found.add(trace, seconds(step), step.usd);
                         }
                     }
-                    if let Some(previous) = before.get(&parent) {
-                        self.again(trace, previous, span, model);
+                    if let Some(previous) = previous {
+                        self.again(trace, previous, step, model);
                     }
                 }
                 _ => continue,
             }
-            before.insert(parent, span);
+            before.insert(step.parent, step);
         }
     }
 
     /// Two calls below the same span, one after the other.
-    fn pair(&mut self, trace: &str, previous: &Span, span: &Span, tool: &str) {
-        let other = value(previous, attr::TOOL_NAME);
+    fn pair(&mut self, trace: &str, previous: &Step, step: &Step) {
+        let (other, tool) = (&*previous.tool, &*step.tool);
         if other.is_empty() {
             return;
         }
-        if other == tool && previous.status == "error" {
-            return self.again(trace, previous, span, tool);
+        if other == tool && previous.failed {
+            return self.again(trace, previous, step, tool);
         }
-        let gap = span.start_unix_nano.saturating_sub(end(previous));
-        if (0..SOON).contains(&gap) && previous.status != "error" {
-            let saved = seconds(previous).min(seconds(span));
+        let gap = step.start.saturating_sub(end(previous));
+        if (0..SOON).contains(&gap) && !previous.failed {
+            let saved = seconds(previous).min(seconds(step));
             self.serial.entry(format!("{other}, {tool}")).or_default().add(trace, saved, 0.0);
         }
     }
 
     /// The same call again at once, though it had failed.
-    fn again(&mut self, trace: &str, previous: &Span, span: &Span, subject: &str) {
-        let same = value(previous, attr::OPERATION_NAME) == value(span, attr::OPERATION_NAME);
-        let gap = span.start_unix_nano.saturating_sub(end(previous));
-        if same && previous.status == "error" && (0..SOON).contains(&gap) {
+    fn again(&mut self, trace: &str, previous: &Step, step: &Step, subject: &str) {
+        let gap = step.start.saturating_sub(end(previous));
+        if previous.kind == step.kind && previous.failed && (0..SOON).contains(&gap) {
             self.retries.entry(subject.to_owned()).or_default().add(trace, 0.0, 0.0);
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
-use arrow_array::{Array, ArrayRef, Int8Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 
 use crate::query::engine::{QueryError, SpanColumn};
@@ -109,6 +109,14 @@ impl<'a> Bound<'a> {
     pub(super) fn ints(&self, field: usize) -> Option<&'a Int64Array> {
         match self.sources.get(field)? {
             Source::Int(column) => column.as_primitive_opt::<Int64Type>(),
+            _ => None,
+        }
+    }
+
+    /// The column of a field that has floating-point numbers only.
+    pub(super) fn doubles(&self, field: usize) -> Option<&'a Float64Array> {
+        match self.sources.get(field)? {
+            Source::Double(column) => column.as_primitive_opt::<Float64Type>(),
             _ => None,
         }
     }

@@ -51,8 +51,13 @@ impl<'a> Coded<'a> {
         Some(coded)
     }
 
+    /// The values of these rows, in whichever way they can be numbered.
+    pub(super) fn of_any(source: &'a Source<'a>, rows: &[u32]) -> Self {
+        Self::of(source, rows).unwrap_or_else(|| Self::of_each(source, rows))
+    }
+
     /// The values of these rows, each with a number of its own.
-    pub(super) fn of_each(source: &'a Source<'a>, rows: &[u32]) -> Self {
+    fn of_each(source: &'a Source<'a>, rows: &[u32]) -> Self {
         let mut coded = Self { codes: Vec::with_capacity(rows.len()), values: vec![Datum::Nil] };
         coded.each(source, rows);
         coded

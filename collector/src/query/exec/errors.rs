@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use agentvitals::semconv::attr;
-
-use super::Queries;
+use super::figures::Seen;
 use super::report::{Kind, kind, text};
-use super::stats::grouped;
-use crate::query::engine::{Control, QueryError};
+use super::stats::Grouped;
 use crate::query::report::{Cluster, Report};
-use crate::query::request::{SortBy, SpansRequest, StatsRequest};
 
 /// Clusters that are shown.
 const CLUSTERS: usize = 20;
@@ -45,23 +41,13 @@ fn normalised(message: &str) -> String {
     out
 }
 
-/// The clusters, the most errors first; tells the lines of the report what their errors are; traces of the first ones, unless it is to be brief.
-pub(super) fn clusters(
-    queries: &Queries,
-    asked: &StatsRequest,
-    report: &mut Report,
-    brief: bool,
-    control: &Control,
-) -> Result<Vec<Cluster>, QueryError> {
-    let by = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME, attr::ERROR_TYPE];
-    let mut by: Vec<String> = by.iter().map(|key| format!("span.{key}")).collect();
-    by.extend(["statusMessage".to_owned(), format!("span.{}", attr::WORKFLOW_NAME)]);
-    // Errors are few: what is not one is not looked at, unless the filter is somebody's own.
-    let q = if asked.q.trim().is_empty() { "{ status = error }".to_owned() } else { asked.q.clone() };
-    let request = StatsRequest { q, by, step: None, ..asked.clone() };
-    let (groups, _) = grouped(queries, &request, control)?;
-    let mut all: BTreeMap<(String, String, String), u64> = BTreeMap::new();
-    for group in groups.iter().filter(|group| group.figures.errors > 0) {
+/// What errors of a cluster have in common: the subject, the error type, the message.
+type Key = (String, String, String);
+
+/// The clusters, the most errors first, of groups of errors; tells the lines of the report what their errors are.
+pub(super) fn clusters(groups: &[Grouped], report: &mut Report) -> Vec<Cluster> {
+    let mut all: BTreeMap<Key, (u64, Vec<&Seen>)> = BTreeMap::new();
+    for group in groups {
         let Some(kind) = kind(text(group, 0)) else { continue };
         let (error, count) = (text(group, 4), group.figures.errors);
         let (what, name, lines) = match kind {
@@ -77,69 +63,37 @@ pub(super) fn clusters(
         }
         let subject = format!("{what} {name}");
         let key = (subject, error.to_owned(), normalised(text(group, 5)));
-        *all.entry(key).or_default() += count;
+        let cluster = all.entry(key).or_default();
+        cluster.0 += count;
+        cluster.1.extend(group.figures.seen.as_deref());
     }
-    let total: u64 = all.values().sum();
-    let mut clusters: Vec<Cluster> = all
-        .into_iter()
-        .map(|((subject, error_type, message), count)| {
-            #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
-            let share = count as f64 / total as f64;
-            Cluster { subject, error_type, message, count, share, ..Cluster::default() }
-        })
-        .collect();
+    let total: u64 = all.values().map(|(count, _)| count).sum();
+    let mut clusters: Vec<Cluster> =
+        all.into_iter().map(|(key, (count, seen))| cluster(key, count, total, &seen)).collect();
     clusters.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.subject.cmp(&b.subject)));
     clusters.truncate(CLUSTERS);
-    if !brief {
-        for cluster in clusters.iter_mut().take(TRACES * 2) {
-            see(queries, asked, cluster, control)?;
-        }
-    }
-    Ok(clusters)
+    clusters
 }
 
-/// When errors of a cluster were seen, and in which traces.
-fn see(
-    queries: &Queries,
-    asked: &StatsRequest,
-    cluster: &mut Cluster,
-    control: &Control,
-) -> Result<(), QueryError> {
-    let quoted = |text: &str| {
-        let mut out = String::new();
-        crate::value::write_string(text, &mut out);
-        out
-    };
-    let (kind, name) = cluster.subject.split_once(' ').unwrap_or((&cluster.subject, ""));
-    let key = match kind {
-        "tool" => attr::TOOL_NAME,
-        "model" => attr::REQUEST_MODEL,
-        "workflow" => attr::WORKFLOW_NAME,
-        _ => attr::AGENT_NAME,
-    };
-    let mut q = format!("{{ status = error && span.{key} = {}", quoted(name));
-    if !cluster.error_type.is_empty() {
-        q.push_str(&format!(" && span.{} = {}", attr::ERROR_TYPE, quoted(&cluster.error_type)));
-    }
-    q.push_str(" }");
-    let ask = |order, limit| {
-        let request = SpansRequest {
-            q: q.clone(),
-            start: asked.start,
-            end: asked.end,
-            limit: Some(limit),
-            order,
-            ..SpansRequest::default()
-        };
-        super::spans::answer(queries, &request, control)
-    };
-    let newest = ask(SortBy::Newest, TRACES * 4)?.spans;
-    cluster.last_seen = newest.first().map(|span| span.start_unix_nano);
-    cluster.first_seen = ask(SortBy::Oldest, 1)?.spans.first().map(|span| span.start_unix_nano);
-    for span in newest {
-        if cluster.trace_ids.len() < TRACES && !cluster.trace_ids.contains(&span.trace_id) {
-            cluster.trace_ids.push(span.trace_id);
+fn cluster((subject, error_type, message): Key, count: u64, total: u64, seen: &[&Seen]) -> Cluster {
+    let mut traces: Vec<(i64, [u8; 16])> = seen.iter().flat_map(|seen| seen.traces.iter().copied()).collect();
+    traces.sort_unstable_by(|a, b| b.cmp(a));
+    let mut trace_ids: Vec<String> = Vec::new();
+    for id in traces.into_iter().map(|(_, trace)| hex::encode(trace)) {
+        if trace_ids.len() < TRACES && !trace_ids.contains(&id) {
+            trace_ids.push(id);
         }
     }
-    Ok(())
+    #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
+    let share = count as f64 / total as f64;
+    Cluster {
+        subject,
+        error_type,
+        message,
+        count,
+        share,
+        first_seen: seen.iter().map(|seen| seen.first).min(),
+        last_seen: seen.iter().map(|seen| seen.last).max(),
+        trace_ids,
+    }
 }

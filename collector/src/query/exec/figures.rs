@@ -6,6 +6,8 @@ use crate::query::request::{Durations, Group};
 
 /// Durations that are kept one by one before buckets are made of them.
 const FEW: usize = 256;
+/// Traces that are kept of a group.
+const TRACES: usize = 5;
 
 /// Figures of the spans of a group.
 #[derive(Debug, Default)]
@@ -19,10 +21,37 @@ pub(super) struct Figures {
     pub(super) cost_nano: u64,
     /// Spans with a cost.
     pub(super) priced: u64,
+    /// When and where, if that was asked for.
+    pub(super) seen: Option<Box<Seen>>,
     min: i64,
     max: i64,
     sum: i128,
     durations: Histogram,
+}
+
+/// When spans of a group started, and in which traces.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    /// The newest ones, by their start.
+    pub(super) traces: Vec<(i64, [u8; 16])>,
+}
+
+impl Seen {
+    fn add(&mut self, start: i64, trace: Option<[u8; 16]>) {
+        (self.first, self.last) = (self.first.min(start), self.last.max(start));
+        let Some(trace) = trace else { return };
+        if let Some(known) = self.traces.iter_mut().find(|(_, known)| *known == trace) {
+            known.0 = known.0.max(start);
+        } else if self.traces.len() < TRACES {
+            self.traces.push((start, trace));
+        } else if let Some(oldest) = self.traces.iter_mut().min_by_key(|(at, _)| *at)
+            && oldest.0 < start
+        {
+            *oldest = (start, trace);
+        }
+    }
 }
 
 /// How many durations each bucket has.
@@ -117,21 +146,38 @@ impl Histogram {
     }
 }
 
+/// A cost in US dollars as whole billionths.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not below 0, and saturates"
+)]
+pub(super) fn nanodollars(cost: f64) -> u64 {
+    (cost * 1e9).round().max(0.0) as u64
+}
+
 impl Figures {
     /// Each bucket that has durations, by its number and in order, with how many.
     pub(super) fn buckets(&self) -> Vec<(u16, u64)> {
         self.durations.buckets()
     }
 
-    /// Adds a cost in US dollars.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is not below 0, and saturates"
-    )]
-    pub(super) fn add_cost(&mut self, cost: f64) {
-        self.cost_nano = self.cost_nano.saturating_add((cost * 1e9).round().max(0.0) as u64);
-        self.priced += 1;
+    /// Adds what a model call used.
+    pub(super) fn add_call(&mut self, input: u64, output: u64, cost: Option<(f64, u64)>) {
+        self.input_tokens = self.input_tokens.saturating_add(input);
+        self.output_tokens = self.output_tokens.saturating_add(output);
+        if let Some((cost, nano)) = cost {
+            self.cost = Some(self.cost.unwrap_or(0.0) + cost);
+            self.cost_nano = self.cost_nano.saturating_add(nano);
+            self.priced += 1;
+        }
+    }
+
+    /// A span started then, and is in this trace.
+    pub(super) fn seen_in(&mut self, start: i64, trace: Option<[u8; 16]>) {
+        let seen =
+            self.seen.get_or_insert_with(|| Box::new(Seen { first: start, last: start, traces: Vec::new() }));
+        seen.add(start, trace);
     }
 
     /// Adds a span. Returns how many bytes more the figures take.
@@ -164,6 +210,11 @@ impl Figures {
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
         self.cost_nano = self.cost_nano.saturating_add(other.cost_nano);
         self.priced += other.priced;
+        if let Some(seen) = &other.seen {
+            self.seen_in(seen.first, None);
+            self.seen_in(seen.last, None);
+            seen.traces.iter().for_each(|(start, trace)| self.seen_in(*start, Some(*trace)));
+        }
         self.cost = match (self.cost, other.cost) {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => a.or(b),

@@ -1,5 +1,6 @@
 //! Reads parts on as many threads as there are cores.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arrow_array::RecordBatch;
@@ -13,9 +14,12 @@ pub(super) fn fold<T: Default + Send>(
     each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
 ) -> Result<(Vec<T>, u64), QueryError> {
     let (next, scanned) = (AtomicUsize::new(0), AtomicU64::new(0));
+    // The largest first, so that no thread begins a large one when the others are about to end.
+    let mut order: Vec<&dyn Part> = parts.iter().map(|part| &**part).collect();
+    order.sort_by_key(|part| Reverse(part.rows()));
     let work = || {
         let mut all = T::default();
-        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(part) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let read = part.read(control, &mut |batch| {
                 control.check()?;
                 each(&mut all, batch)?;

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use agentvitals::semconv::{attr, operation};
 use agentvitals::statistics::spearman;
+use hashbrown::HashMap;
 
 use super::Queries;
 use super::figures::{Figures, middle};
 use super::runs::Runs;
-use super::stats::{Grouped, grouped};
+use super::stats::{Ask, Grouped, Spent, grouped};
 use crate::query::engine::{Control, QueryError};
 use crate::query::report::{
     CostLine, Costs, Line, Ranked, Report, ReportRequest, Share, Step, Together, recommend,
 };
 use crate::query::request::StatsRequest;
+use crate::query::traceql::{Field, Intrinsic, Scope};
 
 const NANOS: f64 = 1e9;
 /// A day, nanoseconds.
@@ -26,7 +28,7 @@ const CONVERSATIONS: usize = 50;
 const SLOW: f64 = 3.0;
 
 /// What a span is, by its operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Agent,
     Model,
@@ -59,48 +61,54 @@ pub(super) fn answer(
             "the window begins at {start} and ends at {end}: expected a start before its end"
         )));
     }
-    let by = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME];
-    let asked = StatsRequest {
-        q: request.q.clone(),
-        start: Some(start),
-        end: Some(end),
-        by: by.iter().map(|key| format!("span.{key}")).collect(),
-        step: None,
-        limit: None,
-    };
-    let (groups, scanned) = grouped(queries, &asked, control)?;
+    let asked =
+        StatsRequest { q: request.q.clone(), start: Some(start), end: Some(end), ..StatsRequest::default() };
+    let conversation = (!request.brief).then(|| field(attr::CONVERSATION_ID));
+    let step = (end.saturating_sub(start) / STEPS).max(1);
+    let asks = asks(step, !request.brief);
+    let answers = grouped(queries, &asked, &asks, conversation.as_ref(), control)?;
+    let [lines, workflows, steps, errors]: [Vec<Grouped>; 4] = answers.groups.try_into().unwrap_or_default();
     let mut book = Book::default();
-    groups.iter().for_each(|group| book.enter(group));
-    // Few spans are workflows: what is grouped by costs each of the others, too.
-    let only = format!("{{ span.{} = \"{}\" }}", attr::OPERATION_NAME, operation::INVOKE_WORKFLOW);
-    let workflows = StatsRequest {
-        q: if request.q.trim().is_empty() { only } else { request.q.clone() },
-        by: [attr::OPERATION_NAME, attr::WORKFLOW_NAME].map(|key| format!("span.{key}")).into(),
-        ..asked
-    };
-    let (workflows, _) = grouped(queries, &workflows, control)?;
+    lines.iter().for_each(|group| book.enter(group));
     workflows.iter().for_each(|group| book.enter_workflow(group));
-    // Steps by themselves: together with all that is grouped by above there would be too many groups.
-    let steps = StatsRequest {
-        by: vec![format!("span.{}", attr::OPERATION_NAME)],
-        step: Some((end.saturating_sub(start) / STEPS).max(1)),
-        ..asked.clone()
-    };
-    let (steps, _) = grouped(queries, &steps, control)?;
     steps.iter().for_each(|group| book.enter_step(group));
     let mut report = book.report(start, end);
-    (report.q, report.scanned) = (request.q.clone(), scanned);
+    (report.q, report.scanned) = (request.q.clone(), answers.scanned);
     report.correlations = correlations(&steps);
-    report.errors = super::errors::clusters(queries, &asked, &mut report, request.brief, control)?;
+    report.errors = super::errors::clusters(&errors, &mut report);
     report.ranking = ranking(&report.tools);
     let mut runs = Runs::default();
     if !request.brief {
-        report.costs.by_conversation = conversations(queries, &asked, &report.costs.total, control)?;
+        report.costs.by_conversation = conversations(answers.spenders, &report.costs.total);
         runs = Runs::read(queries, request, (start, end), control)?;
         runs.fill(&mut report);
     }
     report.recommendations = recommend(&report, runs.found);
     Ok(report)
+}
+
+fn field(key: &str) -> Field {
+    Field::Attribute { scope: Scope::Span, key: key.to_owned() }
+}
+
+/// What is read in the one pass: by what performed, by workflow, by time, and errors by all that tells them apart. Not by
+/// all of this at once, since there would be too many groups.
+fn asks(step: i64, traces: bool) -> [Ask; 4] {
+    let all = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME].map(field);
+    let mut of_errors = all.to_vec();
+    of_errors.extend([field(attr::ERROR_TYPE), Field::Intrinsic(Intrinsic::StatusMessage)]);
+    of_errors.push(field(attr::WORKFLOW_NAME));
+    let by_operation = || field(attr::OPERATION_NAME);
+    [
+        Ask { by: all.to_vec(), ..Ask::default() },
+        Ask {
+            by: vec![by_operation(), field(attr::WORKFLOW_NAME)],
+            only: Some(operation::INVOKE_WORKFLOW),
+            ..Ask::default()
+        },
+        Ask { by: vec![by_operation()], step: Some(step), ..Ask::default() },
+        Ask { by: of_errors, errors: true, traces, ..Ask::default() },
+    ]
 }
 
 pub(super) fn text(group: &Grouped, place: usize) -> &str {
@@ -263,36 +271,31 @@ fn add(line: &mut CostLine, more: &CostLine) {
 }
 
 /// Conversations, the dearest first; what is not told by its name is in the rest, so that all sum to the total.
-fn conversations(
-    queries: &Queries,
-    asked: &StatsRequest,
-    total: &CostLine,
-    control: &Control,
-) -> Result<Vec<CostLine>, QueryError> {
-    let request = StatsRequest {
-        by: vec![format!("span.{}", attr::OPERATION_NAME), format!("span.{}", attr::CONVERSATION_ID)],
-        step: None,
-        ..asked.clone()
+fn conversations(spenders: HashMap<Box<str>, Spent>, total: &CostLine) -> Vec<CostLine> {
+    let mut spenders: Vec<(Box<str>, Spent)> = spenders.into_iter().collect();
+    let order = |a: &(Box<str>, Spent), b: &(Box<str>, Spent)| {
+        b.1.cost_nano.cmp(&a.1.cost_nano).then_with(|| a.0.cmp(&b.0))
     };
-    let (groups, _) = grouped(queries, &request, control)?;
-    let mut all: BTreeMap<String, CostLine> = BTreeMap::new();
-    for group in groups.iter().filter(|group| kind(text(group, 0)) == Some(Kind::Model)) {
-        let figures = &group.figures;
-        let line = all.entry(text(group, 1).to_owned()).or_default();
-        line.requests += figures.count;
-        line.tokens += figures.input_tokens + figures.output_tokens;
-        line.cost_nano += figures.cost_nano;
-        line.unpriced += unpriced(group);
+    let shown = CONVERSATIONS.min(spenders.len());
+    if shown < spenders.len() {
+        spenders.select_nth_unstable_by(shown, order);
     }
-    let mut lines: Vec<CostLine> = all.into_iter().map(|(name, line)| CostLine { name, ..line }).collect();
-    lines.sort_by(|a, b| b.cost_nano.cmp(&a.cost_nano).then_with(|| a.name.cmp(&b.name)));
-    if lines.len() > CONVERSATIONS {
+    spenders[..shown].sort_unstable_by(order);
+    let line = |(name, spent): &(Box<str>, Spent)| CostLine {
+        name: name.to_string(),
+        requests: spent.requests,
+        tokens: spent.tokens,
+        cost_nano: spent.cost_nano,
+        unpriced: spent.unpriced,
+    };
+    let mut lines: Vec<CostLine> = spenders[..shown].iter().map(line).collect();
+    if shown < spenders.len() {
         let mut rest = CostLine { name: "(others)".to_owned(), ..CostLine::default() };
-        lines.drain(CONVERSATIONS..).for_each(|line| add(&mut rest, &line));
+        spenders[shown..].iter().for_each(|spender| add(&mut rest, &line(spender)));
         lines.push(rest);
     }
     debug_assert_eq!(lines.iter().map(|line| line.cost_nano).sum::<u64>(), total.cost_nano);
-    Ok(lines)
+    lines
 }
 
 /// Whether errors, latency and tokens go along with each other, over the steps of the window.

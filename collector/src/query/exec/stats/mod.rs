@@ -1,0 +1,179 @@
+//! Figures by group.
+
+mod read;
+
+use hashbrown::HashMap;
+use serde_json::Value as Json;
+
+pub(super) use self::read::Spent;
+use self::read::{Groups, Key, Read};
+use super::figures::Figures;
+use super::{Plan, Queries, bind, parallel};
+use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
+use crate::query::request::{Group, StatsAnswer, StatsRequest};
+use crate::query::traceql::{Datum, Field};
+
+pub(super) fn answer(
+    queries: &Queries,
+    request: &StatsRequest,
+    control: &Control,
+) -> Result<StatsAnswer, QueryError> {
+    let limit = super::bounds(request.limit, request.step)?;
+    let ask = Ask { by: super::grouped_by(&request.by)?, step: request.step, ..Ask::default() };
+    let (mut read, scanned) = read(queries, request, &[ask], None, control)?;
+    Ok(finish(&read.ways.pop().unwrap_or_default(), request, limit, scanned))
+}
+
+/// How spans are grouped.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask {
+    /// By these.
+    pub(super) by: Vec<Field>,
+    /// By the start of the time step that they started in.
+    pub(super) step: Option<i64>,
+    /// Only those that failed, and when that was.
+    pub(super) errors: bool,
+    /// Only those of this operation; tokens and costs are not counted then.
+    pub(super) only: Option<&'static str>,
+    /// And in which traces: the newest of them.
+    pub(super) traces: bool,
+}
+
+/// The figures of one group.
+pub(super) struct Grouped {
+    /// The values of what is grouped by, in its order.
+    pub(super) by: Vec<Json>,
+    /// The start of the time step.
+    pub(super) step: Option<i64>,
+    pub(super) figures: Figures,
+}
+
+/// Groups of several ways, and what spenders used.
+pub(super) struct Answers {
+    /// The groups of each ask.
+    pub(super) groups: Vec<Vec<Grouped>>,
+    pub(super) spenders: HashMap<Box<str>, Spent>,
+    pub(super) scanned: u64,
+}
+
+/// The spans of a request grouped in several ways, and what model calls used by spender, all in one pass over them. What the
+/// request itself is grouped by does not count.
+pub(super) fn grouped(
+    queries: &Queries,
+    request: &StatsRequest,
+    asks: &[Ask],
+    spenders: Option<&Field>,
+    control: &Control,
+) -> Result<Answers, QueryError> {
+    let (read, scanned) = read(queries, request, asks, spenders, control)?;
+    Ok(Answers { groups: read.ways.into_iter().map(shown).collect(), spenders: read.spenders, scanned })
+}
+
+fn shown(Groups { places, figures }: Groups) -> Vec<Grouped> {
+    let mut keys: Vec<Option<Key>> = figures.iter().map(|_| None).collect();
+    for (key, place) in places {
+        keys[place] = Some(key);
+    }
+    let groups = keys.into_iter().zip(figures).filter_map(|(key, figures)| {
+        let (by, step) = key?;
+        Some(Grouped { by: serde_json::from_str(&by).unwrap_or_default(), step, figures })
+    });
+    groups.collect()
+}
+
+fn read(
+    queries: &Queries,
+    request: &StatsRequest,
+    asks: &[Ask],
+    spenders: Option<&Field>,
+    control: &Control,
+) -> Result<(Read, u64), QueryError> {
+    let plan = Plan::new(&request.q, request.start, request.end)?;
+    let reader = read::Reader::new(&plan, asks, spenders, control);
+    let mut columns = bind::columns(reader.fields())?;
+    columns.extend(plan.columns.iter().cloned());
+    if asks.iter().any(|ask| ask.step.is_some() || ask.errors) {
+        columns.push(SpanColumn::Fixed("start"));
+    }
+    if asks.iter().any(|ask| ask.traces) {
+        columns.push(SpanColumn::Fixed("trace_id"));
+    }
+    columns.sort_unstable();
+    columns.dedup();
+    let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+    let (all, scanned) = parallel::fold(&parts, control, |all: &mut Read, batch| reader.read(all, batch))?;
+    let mut merged = Read::default();
+    all.into_iter().for_each(|read| merged.merge(read));
+    Ok((merged, scanned))
+}
+
+fn finish(groups: &Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a rate")]
+    let seconds = request
+        .step
+        .or_else(|| request.end.zip(request.start).map(|(end, start)| end.saturating_sub(start)))
+        .filter(|&length| length > 0)
+        .map(|length| length as f64 / 1e9);
+    // Groups by what they are grouped by, so that a limit keeps or leaves out all steps of one.
+    let mut totals: HashMap<&str, u64> = HashMap::new();
+    for ((by, _), &place) in &groups.places {
+        *totals.entry(by.as_str()).or_default() += groups.figures[place].count;
+    }
+    let mut order: Vec<(&str, u64)> = totals.iter().map(|(by, count)| (*by, *count)).collect();
+    order.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let left_out = order.len().saturating_sub(limit) as u64;
+    let ranks: HashMap<&str, usize> =
+        order.iter().take(limit).enumerate().map(|(rank, (by, _))| (*by, rank)).collect();
+    let mut out: Vec<(usize, Group)> = groups
+        .places
+        .iter()
+        .filter_map(|((by, step), &place)| {
+            let rank = *ranks.get(by.as_str())?;
+            let by = serde_json::from_str(by).unwrap_or_default();
+            Some((rank, groups.figures[place].group(by, *step, seconds)))
+        })
+        .collect();
+    out.sort_by_key(|(rank, group)| (*rank, group.step));
+    StatsAnswer {
+        groups: out.into_iter().map(|(_, group)| group).collect(),
+        left_out,
+        complete: true,
+        scanned,
+    }
+}
+
+/// A value as JSON.
+pub(super) fn write(datum: &Datum<'_>, out: &mut String) {
+    match datum {
+        Datum::Nil => out.push_str("null"),
+        Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Datum::Int(number) => crate::value::write_int(*number, out),
+        Datum::Float(number) => {
+            let number =
+                serde_json::Number::from_f64(*number).map_or_else(|| number.to_string().into(), Json::Number);
+            out.push_str(&number.to_string());
+        }
+        Datum::Text(text) => crate::value::write_string(text, out),
+        Datum::Status(number) => {
+            let name = ["unset", "ok", "error"].get(usize::try_from(*number).unwrap_or(0));
+            crate::value::write_string(name.unwrap_or(&"unset"), out);
+        }
+        Datum::Kind(number) => {
+            let names = ["unspecified", "internal", "server", "client", "producer", "consumer"];
+            crate::value::write_string(
+                names.get(usize::try_from(*number).unwrap_or(0)).unwrap_or(&"unspecified"),
+                out,
+            );
+        }
+        Datum::List(values) | Datum::Each(values) => {
+            out.push('[');
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(value, out);
+            }
+            out.push(']');
+        }
+    }
+}
