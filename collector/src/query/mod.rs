@@ -6,6 +6,7 @@ pub(crate) mod metrics;
 pub mod report;
 pub mod request;
 pub mod rollup;
+pub mod search;
 pub mod signals;
 pub mod system;
 pub mod traceql;

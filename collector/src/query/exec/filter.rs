@@ -32,6 +32,11 @@ impl Condition {
         Ok(Self { node, fields })
     }
 
+    /// Whether every row fulfils it.
+    pub(super) const fn is_of_all(&self) -> bool {
+        self.node.is_none()
+    }
+
     /// The fields that it asks rows for.
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields

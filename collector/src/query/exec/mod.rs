@@ -16,6 +16,7 @@ mod runs;
 mod spans;
 mod stats;
 mod system;
+mod traces;
 
 #[cfg(test)]
 mod before_tests;
@@ -38,6 +39,7 @@ use super::request::{
     TraceRequest,
 };
 use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
+use super::search::{SearchAnswer, SearchRequest};
 use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
@@ -184,6 +186,14 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError> {
         spans::answer(self, request, control)
+    }
+
+    /// The latest traces that a query of TraceQL finds.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError> {
+        traces::answer(self, request, control)
     }
 
     /// How many spans match.

@@ -56,7 +56,7 @@ fn span(number: i64) -> Span {
     }
 }
 
-fn queries() -> (TempDir, Queries) {
+pub(super) fn queries() -> (TempDir, Queries) {
     let dir = tempdir().unwrap();
     let options = Options { segment_rows: 4_000, keep_free: 0, ..Options::default() };
     let store = Store::open(dir.path(), options).unwrap();

@@ -166,7 +166,7 @@ impl Filter {
 
 impl Expr {
     /// The parts of it that are a chain of this operator, in order; itself if it is none.
-    pub(super) fn links(self, op: BinaryOp) -> Vec<Self> {
+    pub(crate) fn links(self, op: BinaryOp) -> Vec<Self> {
         match self {
             Self::Binary { op: known, left, right } if known == op => {
                 let mut links = left.links(op);

@@ -92,6 +92,11 @@ impl Compiled {
         &self.fields
     }
 
+    /// What a span has for it: of a condition true or false, of another expression its value.
+    pub fn value<'a>(&'a self, row: &'a impl Row) -> Datum<'a> {
+        self.node.as_ref().map_or(Datum::Nil, |node| node.value(row))
+    }
+
     /// Whether a span fulfils it.
     pub fn matches(&self, row: &impl Row) -> bool {
         self.node.as_ref().is_none_or(|node| truth(&node.value(row)))
@@ -210,7 +215,7 @@ fn is_nil(expr: &Expr) -> bool {
 }
 
 /// Whether it is a time in nanoseconds. What is made of one by arithmetic is a plain number.
-fn is_duration(expr: &Expr) -> bool {
+pub(crate) fn is_duration(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(Literal::Duration(_)) => true,
         Expr::Field(field) => field.is_duration(),
@@ -219,7 +224,8 @@ fn is_duration(expr: &Expr) -> bool {
     }
 }
 
-fn datum(literal: &Literal) -> Datum<'static> {
+/// What a literal says.
+pub(crate) fn datum(literal: &Literal) -> Datum<'static> {
     match literal {
         Literal::String(text) => Datum::Text(Cow::Owned(text.clone())),
         Literal::Int(number) | Literal::Duration(number) => Datum::Int(*number),
@@ -258,7 +264,8 @@ fn order(left: &Datum<'_>, right: &Datum<'_>) -> Option<std::cmp::Ordering> {
     }
 }
 
-fn compare(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> bool {
+/// Whether two values compare so.
+pub(crate) fn compare(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> bool {
     // Nothing is compared with what is missing, nor with what has another type.
     let Some(order) = order(left, right) else { return false };
     match op {
@@ -273,7 +280,8 @@ fn compare(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>) -> bool {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of different types are added as doubles")]
-fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>, times: bool) -> Datum<'static> {
+/// What two numbers make; `times` if one of them is a time.
+pub(crate) fn arithmetic(op: BinaryOp, left: &Datum<'_>, right: &Datum<'_>, times: bool) -> Datum<'static> {
     // Of events and links each has a result of its own.
     match (left, right) {
         (Datum::Each(values), other) => {

@@ -1,5 +1,6 @@
-//! TraceQL, the query language of Grafana Tempo. All of the language is parsed (as of Tempo 3.0); what is answered so far is
-//! the span filter: `{ .gen_ai.agent.name = "planner" && duration > 2s }`.
+//! TraceQL, the query language of Grafana Tempo. All of the language is parsed (as of Tempo 3.0); what is answered so far are
+//! span filters, `{ .gen_ai.agent.name = "planner" && duration > 2s }`, and, by a search for traces, how they are related and
+//! pipelines.
 //!
 //! The types follow Tempo's: an attribute has whatever type a span gives it, and a comparison of different types is
 //! false; intrinsics and literals have types that are checked when a query is parsed. A comparison with an attribute
@@ -22,7 +23,9 @@ mod types;
 
 pub use ast::{BinaryOp, Expr, Filter, Literal};
 pub use eval::{Compiled, Datum, Row};
+pub(crate) use eval::{arithmetic, compare, datum, is_duration};
 pub use field::{Field, Intrinsic, Scope};
+pub(crate) use parser::with_roots;
 pub use parser::{parse, parse_field, parse_filter};
 pub use query::{
     Aggregate, Body, Function, Hint, Metrics, Pipeline, Query, Scalar, Second, Spanset, SpansetOp, Stage,

@@ -352,7 +352,7 @@ fn compared(op: BinaryOp, mut left: Expr, mut right: Expr) -> Expr {
 
 /// The condition with `nestedSetParent < 0`, which is how Tempo's users ask for roots, as `span:parentID = nil`. Other
 /// spans have a number of at least 0 there.
-fn with_roots(expr: Expr) -> Expr {
+pub(crate) fn with_roots(expr: Expr) -> Expr {
     match expr {
         Expr::Not(inner) => Expr::Not(Box::new(with_roots(*inner))),
         Expr::Binary { op, left, right } => {

@@ -132,6 +132,26 @@ impl SpansetOp {
         }
     }
 
+    /// Whether it keeps the spans for which its relation does not hold.
+    pub const fn is_negated(self) -> bool {
+        matches!(
+            self,
+            Self::NotChild | Self::NotParent | Self::NotDescendant | Self::NotAncestor | Self::NotSibling
+        )
+    }
+
+    /// Whether it keeps the spans of both sides.
+    pub const fn is_union(self) -> bool {
+        matches!(
+            self,
+            Self::UnionChild
+                | Self::UnionParent
+                | Self::UnionDescendant
+                | Self::UnionAncestor
+                | Self::UnionSibling
+        )
+    }
+
     /// What binds tighter has a larger number, on the scale of [`BinaryOp`].
     pub(super) const fn precedence(self) -> u8 {
         if matches!(self, Self::And | Self::Or) { 1 } else { 3 }

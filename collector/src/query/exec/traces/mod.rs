@@ -1,0 +1,13 @@
+//! Questions about whole traces: how spans are related, and what sets of them come to.
+
+mod fill;
+mod plan;
+mod read;
+mod search;
+mod spansets;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::search::answer;

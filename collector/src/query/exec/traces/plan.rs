@@ -1,0 +1,240 @@
+//! A pipeline as it is put to traces: its filters by number, which columns tell of each span, and its stages, which look at
+//! whole traces.
+
+use crate::query::engine::{Must, QueryError};
+use crate::query::exec::filter::Condition;
+use crate::query::traceql::{
+    Aggregate, BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Pipeline, Scalar, Scope, Spanset,
+    SpansetOp, Stage, datum, is_duration, with_roots,
+};
+
+/// Filters of a query at most: there is a bit for each.
+const MAX_LEAVES: usize = 64;
+
+/// A pipeline that can be put to traces.
+pub(super) struct Program {
+    pub(super) leaves: Vec<Leaf>,
+    pub(super) steps: Vec<Step>,
+    /// The fields that are read of each span of a trace.
+    pub(super) fields: Vec<Field>,
+    /// What is shown of each span that is found: what the query names.
+    pub(super) shown: Vec<Field>,
+}
+
+/// A span filter of a query.
+pub(super) struct Leaf {
+    /// What single spans can tell of it.
+    pub(super) condition: Condition,
+    /// What a span must have that fulfils it.
+    pub(super) must: Vec<Must>,
+    /// All of it, if other spans of the trace have to be asked too.
+    pub(super) rest: Option<Value>,
+}
+
+/// What is made of a span: an expression, and where its fields are in those of the program.
+pub(super) struct Value {
+    pub(super) compiled: Compiled,
+    pub(super) fields: Vec<usize>,
+    /// Whether it is a time in nanoseconds.
+    pub(super) is_duration: bool,
+}
+
+/// A set of spans.
+pub(super) enum Set {
+    Leaf(usize),
+    Pipeline(Vec<Step>),
+    Related(SpansetOp, Box<Self>, Box<Self>),
+}
+
+/// A stage.
+pub(super) enum Step {
+    Spans(Set),
+    Where { op: BinaryOp, left: Number, right: Number },
+    By(Value, String),
+    Coalesce,
+}
+
+/// A number of a set.
+pub(super) enum Number {
+    Literal(Datum<'static>),
+    Count,
+    Aggregate(Aggregate, Value, String),
+    Of(Vec<Step>, Box<Self>),
+    Binary { op: BinaryOp, left: Box<Self>, right: Box<Self>, times: bool },
+}
+
+impl Program {
+    pub(super) fn new(pipeline: &Pipeline) -> Result<Self, QueryError> {
+        let mut program =
+            Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), shown: Vec::new() };
+        program.steps = program.stages(pipeline)?;
+        Ok(program)
+    }
+
+    /// Where the values of a field are.
+    pub(super) fn place(&self, field: &Field) -> Option<usize> {
+        self.fields.iter().position(|known| known == field)
+    }
+
+    /// The number of a field that is read, and of those that it is made of.
+    fn field(&mut self, field: &Field) -> usize {
+        for needed in needed(field) {
+            if !self.fields.contains(&needed) {
+                self.fields.push(needed);
+            }
+        }
+        self.fields.iter().position(|known| known == field).unwrap_or_else(|| {
+            self.fields.push(field.clone());
+            self.fields.len() - 1
+        })
+    }
+
+    fn show(&mut self, field: &Field) {
+        if !self.shown.contains(field) {
+            self.shown.push(field.clone());
+            self.field(field);
+        }
+    }
+
+    fn value(&mut self, expr: &Expr) -> Result<Value, QueryError> {
+        let compiled = Filter { expr: Some(expr.clone()) }.compile()?;
+        let fields = compiled.fields().to_vec();
+        fields.iter().for_each(|field| self.show(field));
+        let fields = fields.iter().map(|field| self.field(field)).collect();
+        Ok(Value { compiled, fields, is_duration: is_duration(expr) })
+    }
+
+    fn stages(&mut self, pipeline: &Pipeline) -> Result<Vec<Step>, QueryError> {
+        let mut steps = Vec::with_capacity(pipeline.stages.len());
+        for stage in &pipeline.stages {
+            steps.push(match stage {
+                Stage::Spans(set) => Step::Spans(self.set(set)?),
+                Stage::Where { op, left, right } => {
+                    Step::Where { op: *op, left: self.number(left)?, right: self.number(right)? }
+                }
+                Stage::By(expr) => Step::By(self.value(expr)?, format!("by({expr})")),
+                Stage::Coalesce => Step::Coalesce,
+                Stage::Select(fields) => {
+                    fields.iter().for_each(|field| self.show(field));
+                    continue;
+                }
+            });
+        }
+        Ok(steps)
+    }
+
+    fn set(&mut self, set: &Spanset) -> Result<Set, QueryError> {
+        Ok(match set {
+            Spanset::Filter(filter) => Set::Leaf(self.leaf(filter)?),
+            Spanset::Pipeline(pipeline) => Set::Pipeline(self.stages(pipeline)?),
+            Spanset::Related { op, left, right } => {
+                let (left, right) = (self.set(left)?, self.set(right)?);
+                Set::Related(*op, Box::new(left), Box::new(right))
+            }
+        })
+    }
+
+    fn leaf(&mut self, filter: &Filter) -> Result<usize, QueryError> {
+        let expr = filter.expr.clone().map(with_roots);
+        let fields = Filter { expr: expr.clone() }.fields();
+        fields.iter().for_each(|field| self.show(field));
+        let alone =
+            |expr: &Expr| Filter { expr: Some(expr.clone()) }.fields().iter().all(Field::is_of_one_span);
+        let (known, rest) = match expr {
+            Some(expr) if !alone(&expr) => {
+                let parts = expr.clone().links(BinaryOp::And).into_iter().filter(alone);
+                let both = |left, right| Expr::Binary {
+                    op: BinaryOp::And,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                };
+                (parts.reduce(both), Some(self.value(&expr)?))
+            }
+            expr => (expr, None),
+        };
+        if self.leaves.len() == MAX_LEAVES {
+            return Err(QueryError::invalid(format!("the query has more than {MAX_LEAVES} span filters")));
+        }
+        let known = Filter { expr: known };
+        self.leaves.push(Leaf { condition: Condition::new(&known)?, must: known.musts(), rest });
+        Ok(self.leaves.len() - 1)
+    }
+
+    fn number(&mut self, scalar: &Scalar) -> Result<Number, QueryError> {
+        Ok(match scalar {
+            Scalar::Literal(literal) => Number::Literal(datum(literal)),
+            Scalar::Count => Number::Count,
+            Scalar::Aggregate { aggregate, of } => {
+                Number::Aggregate(*aggregate, self.value(of)?, scalar.to_string())
+            }
+            Scalar::Of { spans, scalar } => Number::Of(self.stages(spans)?, Box::new(self.number(scalar)?)),
+            Scalar::Binary { op, left, right } => {
+                let times = is_time(left) || is_time(right);
+                let (left, right) = (Box::new(self.number(left)?), Box::new(self.number(right)?));
+                Number::Binary { op: *op, left, right, times }
+            }
+        })
+    }
+
+    /// Whether a trace with spans that fulfil these filters may be in the answer.
+    pub(super) fn may_match(&self, fulfilled: u64) -> bool {
+        may_match(&self.steps, fulfilled)
+    }
+}
+
+fn is_time(scalar: &Scalar) -> bool {
+    match scalar {
+        Scalar::Literal(literal) => is_duration(&Expr::Literal(literal.clone())),
+        Scalar::Aggregate { of, .. } => is_duration(of),
+        Scalar::Of { scalar, .. } => is_time(scalar),
+        _ => false,
+    }
+}
+
+fn may_match(steps: &[Step], fulfilled: u64) -> bool {
+    steps.iter().all(|step| match step {
+        Step::Spans(set) => set.may_match(fulfilled),
+        Step::Where { left, right, .. } => left.may_match(fulfilled) && right.may_match(fulfilled),
+        Step::By(..) | Step::Coalesce => true,
+    })
+}
+
+impl Set {
+    fn may_match(&self, fulfilled: u64) -> bool {
+        match self {
+            Self::Leaf(leaf) => fulfilled >> leaf & 1 == 1,
+            Self::Pipeline(steps) => may_match(steps, fulfilled),
+            Self::Related(SpansetOp::Or, left, right) => {
+                left.may_match(fulfilled) || right.may_match(fulfilled)
+            }
+            Self::Related(op, _, right) if op.is_negated() => right.may_match(fulfilled),
+            Self::Related(_, left, right) => left.may_match(fulfilled) && right.may_match(fulfilled),
+        }
+    }
+}
+
+impl Number {
+    fn may_match(&self, fulfilled: u64) -> bool {
+        match self {
+            Self::Of(steps, _) => may_match(steps, fulfilled),
+            Self::Binary { left, right, .. } => left.may_match(fulfilled) && right.may_match(fulfilled),
+            _ => true,
+        }
+    }
+}
+
+/// What a field that is about the whole trace is made of.
+fn needed(field: &Field) -> Vec<Field> {
+    let attribute = |scope, key: &str| Field::Attribute { scope, key: key.to_owned() };
+    match field {
+        Field::Attribute { scope: Scope::Parent, key } => vec![attribute(Scope::Any, key)],
+        Field::Attribute { scope: Scope::ParentSpan, key } => vec![attribute(Scope::Span, key)],
+        Field::Attribute { scope: Scope::ParentResource, key } => vec![attribute(Scope::Resource, key)],
+        Field::Intrinsic(Intrinsic::RootName) => vec![Field::Intrinsic(Intrinsic::Name)],
+        Field::Intrinsic(Intrinsic::RootServiceName) => vec![attribute(Scope::Resource, SERVICE_NAME)],
+        _ => Vec::new(),
+    }
+}
+
+/// The attribute that names a service.
+pub(super) const SERVICE_NAME: &str = "service.name";

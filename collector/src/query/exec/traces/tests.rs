@@ -1,0 +1,110 @@
+//! Searches over a real store, against what was sent: 3,000 traces of an agent, its model call and its tool.
+
+use std::collections::BTreeMap;
+
+use crate::query::exec::tests::queries;
+use crate::query::search::{SearchAnswer, SearchRequest};
+
+const TRACES: i64 = 3_000;
+
+/// The traces by number, and the spans of each: 0 the agent, 1 the model call, 2 the tool.
+type Answer = BTreeMap<i64, Vec<i64>>;
+
+fn spans_of(answer: &SearchAnswer) -> Answer {
+    let number = |text: &str| i64::from_str_radix(text, 16).unwrap();
+    let spans = |trace: &crate::query::search::FoundTrace| {
+        trace
+            .sets
+            .iter()
+            .flat_map(|set| set.spans.iter().map(|span| (number(&span.span_id) - 1) % 3))
+            .collect()
+    };
+    answer.traces.iter().map(|trace| (number(&trace.trace_id) - 1, spans(trace))).collect()
+}
+
+fn expected(of: impl Fn(i64) -> Vec<i64>) -> Answer {
+    (0..TRACES).map(|trace| (trace, of(trace))).filter(|(_, spans)| !spans.is_empty()).collect()
+}
+
+const fn failed(trace: i64, span: i64) -> bool {
+    (3 * trace + span) % 10 == 0
+}
+
+/// The spans that are wanted if a condition holds.
+fn when(holds: bool, spans: &[i64]) -> Vec<i64> {
+    if holds { spans.to_vec() } else { Vec::new() }
+}
+
+#[test]
+fn relations_and_stages_find_what_was_sent() {
+    type Of = fn(i64) -> Vec<i64>;
+    let cases: &[(&str, Of)] = &[
+        ("{ name = `chat` && status = error }", |t| when(failed(t, 1), &[1])),
+        ("{ status = error } > { name = `chat` }", |t| when(failed(t, 0), &[1])),
+        ("{ name = `invoke_agent` } >> { status = error }", |t| {
+            [1, 2].into_iter().filter(|span| failed(t, *span)).collect()
+        }),
+        ("{ status = error } < { name = `invoke_agent` }", |t| when(failed(t, 1) || failed(t, 2), &[0])),
+        ("{ status = error } << { name = `invoke_agent` }", |t| when(failed(t, 1) || failed(t, 2), &[0])),
+        ("{ status = error } ~ { name = `execute_tool` }", |t| when(failed(t, 1), &[2])),
+        ("{ status = error } !> { name = `chat` }", |t| when(!failed(t, 0), &[1])),
+        ("{ status = error } !~ { name = `chat` }", |t| when(!failed(t, 2), &[1])),
+        ("{ name = `invoke_agent` } &> { status = error }", |t| {
+            let below: Vec<i64> = [1, 2].into_iter().filter(|span| failed(t, *span)).collect();
+            if below.is_empty() { below } else { [vec![0], below].concat() }
+        }),
+        ("{ name = `chat` && status = error } && { name = `execute_tool` }", |t| when(failed(t, 1), &[1, 2])),
+        ("{ name = `chat` && status = error } || { name = `execute_tool` && status = error }", |t| {
+            [1, 2].into_iter().filter(|span| failed(t, *span)).collect()
+        }),
+        ("{ name != `chat` } | count() = 2 | { status = error }", |t| {
+            [0, 2].into_iter().filter(|span| failed(t, *span)).collect()
+        }),
+        ("{ .number >= 0 } | sum(.number) > 26000", |t| when(9 * t + 3 > 26_000, &[0, 1, 2])),
+        ("{ } | max(.number) < 10", |t| when(3 * t + 2 < 10, &[0, 1, 2])),
+        ("{ parent.number < 300 && status = error }", |t| {
+            [1, 2].into_iter().filter(|span| t < 100 && failed(t, *span)).collect()
+        }),
+        ("{ span:childCount = 2 && status = error }", |t| when(failed(t, 0), &[0])),
+        ("{ nestedSetLeft = 2 && trace:rootName = `invoke_agent` && .number < 30 }", |t| when(t < 10, &[1])),
+    ];
+    let (_dir, queries) = queries();
+    for (q, of) in cases {
+        let request = SearchRequest {
+            q: (*q).to_owned(),
+            limit: Some(10_000),
+            spans_per_set: Some(100),
+            ..SearchRequest::default()
+        };
+        let answer = queries.search(&request, &queries.control()).unwrap();
+        let (found, wanted) = (spans_of(&answer), expected(of));
+        assert_eq!(found.len(), wanted.len(), "{q}");
+        assert_eq!(found, wanted, "{q}");
+        // A few are the latest of all.
+        let answer =
+            queries.search(&SearchRequest { limit: Some(5), ..request }, &queries.control()).unwrap();
+        let latest: Answer = wanted.into_iter().rev().take(5).collect();
+        assert_eq!(spans_of(&answer), latest, "{q}");
+    }
+}
+
+#[test]
+fn sets_tell_what_was_found_out() {
+    let (_dir, queries) = queries();
+    let request = SearchRequest {
+        q: "{ .number < 3 } | by(name) | count() = 1 | max(.number) > 0 | select(.number)".to_owned(),
+        ..SearchRequest::default()
+    };
+    let answer = queries.search(&request, &queries.control()).unwrap();
+    let told: Vec<String> =
+        answer.traces[0].sets.iter().map(|set| serde_json::to_string(&set.told).unwrap()).collect();
+    assert_eq!(answer.traces.len(), 1);
+    assert_eq!(
+        told,
+        [
+            r#"{"by(name)":"chat","count()":1,"max(.number)":1}"#,
+            r#"{"by(name)":"execute_tool","count()":1,"max(.number)":2}"#
+        ]
+    );
+    assert_eq!(answer.traces[0].sets[0].spans[0].fields[".number"], 1);
+}
