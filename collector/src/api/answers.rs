@@ -6,6 +6,7 @@ use crate::query::request::{
     TraceRequest,
 };
 use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
+use crate::query::search::{SearchAnswer, SearchRequest};
 use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
@@ -22,6 +23,12 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError>;
+
+    /// Finds traces.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError>;
 
     /// Counts spans.
     ///
@@ -99,6 +106,10 @@ impl Answers for crate::query::exec::Queries {
 
     fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError> {
         self.spans(request, control)
+    }
+
+    fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError> {
+        self.search(request, control)
     }
 
     fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError> {

@@ -11,7 +11,7 @@ pub(super) fn from_parameters<Q: DeserializeOwned>(parameters: Vec<(String, Stri
     let mut fields = Map::new();
     for (name, text) in parameters {
         let value = match name.as_str() {
-            "limit" | "time_window_minutes" => match text.parse::<u64>() {
+            "limit" | "spans_per_set" | "time_window_minutes" => match text.parse::<u64>() {
                 Ok(limit) => limit.into(),
                 Err(_) => return Err(ApiError::invalid(format!("{name}: {text:?} is no number"))),
             },

@@ -20,6 +20,7 @@ use super::{Answers, ApiState, Readiness, metrics, question};
 use crate::query::report::ReportRequest;
 use crate::query::request::{CountRequest, SpansRequest, StatsRequest, TraceAnswer, TraceRequest};
 use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsRequest};
+use crate::query::search::SearchRequest;
 use crate::query::signals::{LogsRequest, MetricNamesRequest, MetricRequest};
 use crate::query::system::{CacheFigures, DatabaseFigures, SystemAnswer, SystemFigures, SystemRequest};
 use crate::query::{Control, QueryError};
@@ -48,6 +49,7 @@ macro_rules! question {
 pub fn router(state: ApiState) -> Router {
     let guarded = Router::new()
         .route("/api/v1/spans", question!(SpansRequest, |a, q, c| a.spans(q, c)))
+        .route("/api/v1/search", question!(SearchRequest, |a, q, c| a.search(q, c)))
         .route("/api/v1/count", question!(CountRequest, |a, q, c| a.count(q, c)))
         .route("/api/v1/stats", question!(StatsRequest, |a, q, c| a.stats(q, c)))
         .route("/api/v1/logs", question!(LogsRequest, |a, q, c| a.logs(q, c)))

@@ -40,7 +40,9 @@ pub(in crate::query::exec) fn answer(
     let spans = bounded("spans_per_set", request.spans_per_set, DEFAULT_SPANS)?;
     let query = parse(&request.q)?;
     let Body::Spans(pipeline) = &query.body else {
-        return Err(QueryError::invalid("the query asks for numbers over time, and not for traces"));
+        let message =
+            "numbers over time are TraceQL, but a search finds traces; this version does not answer them";
+        return Err(QueryError::Unsupported { message: message.to_owned(), at: None });
     };
     let time = TimeRange { from: request.start.unwrap_or(i64::MIN), to: request.end.unwrap_or(i64::MAX) };
     if time.from > time.to {
