@@ -44,11 +44,7 @@ pub(super) fn answer(
     request: &LogsRequest,
     control: &Control,
 ) -> Result<LogsAnswer, QueryError> {
-    let max = queries.limits.max_spans;
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > max {
-        return Err(QueryError::invalid(format!("limit is {limit}, expected 1 to {max}")));
-    }
+    let limit = super::bounded("limit", request.limit, DEFAULT_LIMIT, queries.limits.max_spans)?;
     let least = request.severity.as_deref().map_or(Ok(0), severity)?;
     let after = request.after.as_deref().map(cursor).transpose()?;
     let plan = Plan::of(Table::Logs, &request.q, request.start, request.end)?;

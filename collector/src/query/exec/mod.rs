@@ -93,13 +93,7 @@ struct Plan {
 
 impl Plan {
     fn new(query: &str, start: Option<i64>, end: Option<i64>) -> Result<Self, QueryError> {
-        let time = TimeRange { from: start.unwrap_or(i64::MIN), to: end.unwrap_or(i64::MAX) };
-        if time.from > time.to {
-            return Err(QueryError::invalid(format!(
-                "the time range ends ({}) before it starts ({})",
-                time.to, time.from
-            )));
-        }
+        let time = time_range(start, end)?;
         let filter = parse_filter(query)?;
         let condition = filter::Condition::new(&filter)?;
         let columns = bind::columns(condition.fields())?;
@@ -124,6 +118,25 @@ impl Plan {
 
     fn scan(&self, columns: Columns, order: Order) -> Scan {
         Scan { table: self.table, time: self.time, must: self.must.clone(), columns, order }
+    }
+}
+
+/// The time of a question; without an end it is all that follows.
+fn time_range(start: Option<i64>, end: Option<i64>) -> Result<TimeRange, QueryError> {
+    let (from, to) = (start.unwrap_or(i64::MIN), end.unwrap_or(i64::MAX));
+    if from > to {
+        return Err(QueryError::invalid(format!("the time range ends ({to}) before it starts ({from})")));
+    }
+    Ok(TimeRange { from, to })
+}
+
+/// How many are asked for.
+fn bounded(name: &str, asked: Option<usize>, default: usize, max: usize) -> Result<usize, QueryError> {
+    match asked.unwrap_or(default) {
+        asked if asked == 0 || asked > max => {
+            Err(QueryError::invalid(format!("{name} is {asked}, expected 1 to {max}")))
+        }
+        asked => Ok(asked),
     }
 }
 
@@ -159,10 +172,7 @@ fn grouped_by(by: &[String]) -> Result<Vec<Field>, QueryError> {
 
 /// How many groups, and how long a time step.
 fn bounds(limit: Option<usize>, step: Option<i64>) -> Result<usize, QueryError> {
-    let limit = limit.unwrap_or(DEFAULT_GROUPS);
-    if limit == 0 || limit > MAX_GROUPS {
-        return Err(QueryError::invalid(format!("limit is {limit}, expected 1 to {MAX_GROUPS}")));
-    }
+    let limit = bounded("limit", limit, DEFAULT_GROUPS, MAX_GROUPS)?;
     match step.filter(|&step| step <= 0) {
         Some(step) => Err(QueryError::invalid(format!("step is {step} ns, expected more than 0"))),
         None => Ok(limit),

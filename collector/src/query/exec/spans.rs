@@ -30,11 +30,7 @@ pub(super) fn answer(
     request: &SpansRequest,
     control: &Control,
 ) -> Result<SpansAnswer, QueryError> {
-    let max = queries.limits.max_spans;
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > max {
-        return Err(QueryError::invalid(format!("limit is {limit}, expected 1 to {max}")));
-    }
+    let limit = super::bounded("limit", request.limit, DEFAULT_LIMIT, queries.limits.max_spans)?;
     let plan = Plan::new(&request.q, request.start, request.end)?;
     let after = request.after.as_deref().map(cursor).transpose()?;
     let order = match request.order {

@@ -33,8 +33,9 @@ pub fn parse_filter(query: &str) -> Result<Filter, QueryError> {
     let (query, parser) = parsed(query)?;
     let unsupported = |at, message: String| QueryError::Unsupported { message, at: Some(at) };
     if let Some((at, what)) = parser.beyond {
-        let message =
-            format!("{what} are TraceQL, but not answered by this version, which answers one span filter");
+        let message = format!(
+            "{what} are TraceQL, but not answered here, where each span is looked at alone; a search for traces answers relations and pipelines"
+        );
         return Err(unsupported(at, message));
     }
     // Hints tell how to answer; the answer to a filter is the same without them.
@@ -46,7 +47,7 @@ pub fn parse_filter(query: &str) -> Result<Filter, QueryError> {
     if let Some(field) = filter.fields().into_iter().find(|field| !field.is_of_one_span()) {
         let at = parser.fields.iter().find(|(known, _)| *known == field).map_or(0, |(_, at)| *at);
         let message = format!(
-            "`{field}` is TraceQL, but not answered by this version: it needs other spans of the trace, and each span is looked at alone"
+            "`{field}` is TraceQL, but not answered here, where each span is looked at alone: it needs other spans of the trace, as a search for traces has them"
         );
         return Err(unsupported(at, message));
     }

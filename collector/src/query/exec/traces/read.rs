@@ -1,14 +1,15 @@
 //! Which traces may be in an answer, and their spans.
 
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::plan::Program;
 use super::spansets::owned;
 use super::tree::{Row, Trace};
 use crate::query::engine::{
-    Columns, Control, Flow, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
+    Columns, Control, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
 use crate::query::exec::render::Keys;
 use crate::query::exec::{Queries, bind, parallel};
@@ -21,9 +22,17 @@ const CANDIDATE_BYTES: usize = 48;
 
 pub(super) type TraceId = [u8; 16];
 
+/// Traces of the newest spans that may be in the answer.
+pub(super) struct Newest {
+    /// Those with the newest spans first.
+    pub(super) ids: Vec<TraceId>,
+    /// No trace that began after this is missing.
+    pub(super) whole_after: i64,
+}
+
 /// What is known of a trace before all of its spans are read.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
+#[derive(Debug, Clone, Copy)]
+struct Seen {
     /// The filters that some span of it fulfils, as far as single spans tell.
     fulfilled: u64,
     /// When a span of it started, the latest that counts.
@@ -31,7 +40,13 @@ pub(super) struct Seen {
 }
 
 /// Traces that may be in the answer.
-pub(super) type Candidates = HashMap<TraceId, Seen>;
+type Candidates = HashMap<TraceId, Seen>;
+
+fn note(all: &mut Candidates, id: TraceId, seen: Seen) {
+    let known = all.entry(id).or_insert(seen);
+    known.fulfilled |= seen.fulfilled;
+    known.newest = known.newest.max(seen.newest);
+}
 
 /// Reads for a program.
 pub(super) struct Reader<'a> {
@@ -103,7 +118,7 @@ impl<'a> Reader<'a> {
     fn add(&self, seen: &mut Candidates, batch: &RecordBatch) -> Result<(), QueryError> {
         let traces = column(batch, "trace_id")?.as_fixed_size_binary();
         let starts = column(batch, "start")?;
-        let starts = starts.as_primitive::<arrow_array::types::TimestampNanosecondType>();
+        let starts = starts.as_primitive::<TimestampNanosecondType>();
         let rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
         let masks = self.fulfilled(batch, &rows)?;
         let every = self.program.may_match(self.always);
@@ -113,25 +128,22 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let id: TraceId = traces.value(row).try_into().unwrap_or_default();
-            let known = seen.entry(id).or_insert(Seen { fulfilled: 0, newest: i64::MIN });
-            known.fulfilled |= mask;
-            known.newest = known.newest.max(starts.value(row));
+            note(seen, id, Seen { fulfilled: mask, newest: starts.value(row) });
         }
         self.control.take_memory((seen.len() - before) * CANDIDATE_BYTES)
     }
 
-    /// The candidates of the newest spans, and up to when everything was read: of the traces that began after it no span
-    /// is missing. Ends when there are as many as wanted, or when it has read more than it should.
+    /// The candidates of the newest spans. Ends when there are as many as wanted, or when it has read more than it should.
     pub(super) fn newest(
         &self,
         time: TimeRange,
         wanted: usize,
         most_rows: u64,
         scanned: &mut u64,
-    ) -> Result<(Vec<TraceId>, i64), QueryError> {
+    ) -> Result<Newest, QueryError> {
         let mut parts = self.queries.engine.parts(&self.candidate_scan(time, Order::NewestFirst)?)?;
         parts.sort_by_key(|part| std::cmp::Reverse(part.times().1));
-        let (mut seen, mut frontier, mut rows) = (Candidates::new(), i64::MIN, 0);
+        let (mut seen, mut whole_after, mut rows) = (Candidates::new(), i64::MIN, 0);
         let mut parts = parts.iter().peekable();
         while let Some(part) = parts.next() {
             let next = parts.peek().map_or(i64::MIN, |part| part.times().1);
@@ -142,17 +154,17 @@ impl<'a> Reader<'a> {
                 self.add(&mut seen, batch)?;
                 rows += batch.num_rows() as u64;
                 last = last_start(batch)?;
-                let found = seen.values().filter(|seen| self.program.may_match(seen.fulfilled | self.always));
+                let found = seen.values().filter(|seen| self.may_match(seen));
                 stopped = found.count() >= wanted || rows > most_rows;
                 Ok(if stopped { Flow::Stop } else { Flow::Continue })
             })?;
-            // What begins later in the parts that follow was not read.
-            frontier = if stopped { last.max(next) } else { next };
+            // A trace that began later than all that was not read has no span there.
+            whole_after = if stopped { last.max(next) } else { next };
             if stopped {
                 break;
             }
         }
-        Ok((self.in_order(seen), frontier))
+        Ok(Newest { ids: self.in_order(seen), whole_after })
     }
 
     /// All candidates of a time, those with the newest spans first.
@@ -163,17 +175,17 @@ impl<'a> Reader<'a> {
         *scanned += read;
         let mut all = all.into_iter();
         let mut seen = all.next().unwrap_or_default();
-        for (id, more) in all.flatten() {
-            let known = seen.entry(id).or_insert(Seen { fulfilled: 0, newest: i64::MIN });
-            known.fulfilled |= more.fulfilled;
-            known.newest = known.newest.max(more.newest);
-        }
+        all.flatten().for_each(|(id, more)| note(&mut seen, id, more));
         Ok(self.in_order(seen))
     }
 
+    fn may_match(&self, seen: &Seen) -> bool {
+        self.program.may_match(seen.fulfilled | self.always)
+    }
+
     fn in_order(&self, seen: Candidates) -> Vec<TraceId> {
-        let may = seen.into_iter().filter(|(_, seen)| self.program.may_match(seen.fulfilled | self.always));
-        let mut found: Vec<(TraceId, Seen)> = may.collect();
+        let mut found: Vec<(TraceId, Seen)> =
+            seen.into_iter().filter(|(_, seen)| self.may_match(seen)).collect();
         found.sort_unstable_by(|a, b| b.1.newest.cmp(&a.1.newest).then(a.0.cmp(&b.0)));
         found.into_iter().map(|(id, _)| id).collect()
     }
@@ -186,22 +198,22 @@ impl<'a> Reader<'a> {
         time: TimeRange,
         scanned: &mut u64,
     ) -> Result<Vec<Trace>, QueryError> {
-        let mut rows = self.rows(ids, &self.program.fields, time, scanned)?;
+        let mut rows = self.rows(ids, time, scanned)?;
         let traces = ids.iter().filter_map(|id| Some(Trace::new(*id, rows.remove(id)?)));
         let mut traces: Vec<Trace> = traces.collect();
         traces.iter_mut().for_each(|trace| super::fill::fill(self.program, trace));
         Ok(traces)
     }
 
-    /// The spans of some traces, with these fields as far as single spans have them.
-    pub(super) fn rows(
+    /// The spans of some traces, with the fields of the program as far as single spans have them.
+    fn rows(
         &self,
         ids: &[TraceId],
-        fields: &[Field],
         time: TimeRange,
         scanned: &mut u64,
     ) -> Result<HashMap<TraceId, Vec<Row>>, QueryError> {
-        let wanted: HashMap<TraceId, ()> = ids.iter().map(|id| (*id, ())).collect();
+        let wanted: HashSet<TraceId> = ids.iter().copied().collect();
+        let fields = &self.program.fields;
         let own: Vec<Field> = fields.iter().filter(|field| field.is_of_one_span()).cloned().collect();
         let places: Vec<Option<usize>> =
             fields.iter().map(|field| own.iter().position(|known| known == field)).collect();
@@ -215,7 +227,7 @@ impl<'a> Reader<'a> {
         let time = if looked_up { TimeRange::ALL } else { time };
         let columns = Columns::Some(self.columns(&fixed, &own)?);
         let scan = Scan { table: Table::Spans, time, must, columns, order: Order::Any };
-        let parts: Vec<Box<dyn Part>> = self.queries.engine.parts(&scan)?;
+        let parts = self.queries.engine.parts(&scan)?;
         let each = |all: &mut HashMap<TraceId, Vec<Row>>, batch: &RecordBatch| {
             self.read(all, batch, &wanted, &own, &places)
         };
@@ -233,14 +245,14 @@ impl<'a> Reader<'a> {
         &self,
         all: &mut HashMap<TraceId, Vec<Row>>,
         batch: &RecordBatch,
-        wanted: &HashMap<TraceId, ()>,
+        wanted: &HashSet<TraceId>,
         own: &[Field],
         places: &[Option<usize>],
     ) -> Result<(), QueryError> {
         let keys = Keys::new(batch)?;
         let count = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
         let rows: Vec<u32> =
-            (0..count).filter(|&row| wanted.contains_key(&keys.trace_id(row as usize))).collect();
+            (0..count).filter(|&row| wanted.contains(&keys.trace_id(row as usize))).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -274,12 +286,12 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::Arr
 }
 
 fn last_start(batch: &RecordBatch) -> Result<i64, QueryError> {
-    let starts = column(batch, "start")?.as_primitive::<arrow_array::types::TimestampNanosecondType>();
+    let starts = column(batch, "start")?.as_primitive::<TimestampNanosecondType>();
     Ok(starts.values().last().copied().unwrap_or(i64::MIN))
 }
 
 /// Bytes of a value, about.
-pub(super) fn size(value: &Datum<'_>) -> usize {
+fn size(value: &Datum<'_>) -> usize {
     size_of::<Datum<'_>>()
         + match value {
             Datum::Text(text) => text.len(),

@@ -9,9 +9,9 @@ use super::read::{Reader, TraceId, trace_size};
 use super::spansets::{Spans, evaluate};
 use super::tree::Trace;
 use crate::query::engine::{Control, QueryError, TimeRange};
-use crate::query::exec::{Queries, stats};
+use crate::query::exec::{Queries, bounded, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest};
-use crate::query::traceql::{Body, Datum, Pipeline, parse};
+use crate::query::traceql::{Body, Datum, parse};
 
 const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
@@ -30,27 +30,19 @@ pub(in crate::query::exec) fn answer(
     control: &Control,
 ) -> Result<SearchAnswer, QueryError> {
     let max = queries.limits.max_spans;
-    let bounded = |name: &str, asked: Option<usize>, default| match asked.unwrap_or(default) {
-        asked if asked == 0 || asked > max => {
-            Err(QueryError::invalid(format!("{name} is {asked}, expected 1 to {max}")))
-        }
-        asked => Ok(asked),
-    };
-    let limit = bounded("limit", request.limit, DEFAULT_LIMIT)?;
-    let spans = bounded("spans_per_set", request.spans_per_set, DEFAULT_SPANS)?;
+    let limit = bounded("limit", request.limit, DEFAULT_LIMIT, max)?;
+    let spans = bounded("spans_per_set", request.spans_per_set, DEFAULT_SPANS, max)?;
+    let time = time_range(request.start, request.end)?;
     let query = parse(&request.q)?;
     let Body::Spans(pipeline) = &query.body else {
         let message =
             "numbers over time are TraceQL, but a search finds traces; this version does not answer them";
         return Err(QueryError::Unsupported { message: message.to_owned(), at: None });
     };
-    let time = TimeRange { from: request.start.unwrap_or(i64::MIN), to: request.end.unwrap_or(i64::MAX) };
-    if time.from > time.to {
-        let (from, to) = (time.from, time.to);
-        return Err(QueryError::invalid(format!("the time range ends ({to}) before it starts ({from})")));
-    }
-    let mut search = Search::new(queries, pipeline, time, control)?;
-    let found = search.latest(limit)?;
+    let program = Program::new(pipeline)?;
+    let reader = Reader::new(queries, &program, control);
+    let mut search = Search { program: &program, reader, time, limit, control, scanned: 0 };
+    let found = search.latest()?;
     let traces = found.iter().map(|(trace, sets)| search.shown(trace, sets, spans)).collect();
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
     Ok(SearchAnswer { traces, ignored_hints, scanned: search.scanned })
@@ -59,62 +51,49 @@ pub(in crate::query::exec) fn answer(
 type Found = (Trace, Vec<Spans>);
 
 struct Search<'a> {
-    queries: &'a Queries,
-    program: Program,
+    program: &'a Program,
+    reader: Reader<'a>,
     time: TimeRange,
+    limit: usize,
     control: &'a Control,
     scanned: u64,
 }
 
-impl<'a> Search<'a> {
-    fn new(
-        queries: &'a Queries,
-        pipeline: &Pipeline,
-        time: TimeRange,
-        control: &'a Control,
-    ) -> Result<Self, QueryError> {
-        Ok(Self { queries, program: Program::new(pipeline)?, time, control, scanned: 0 })
-    }
-
-    fn wide(&self) -> TimeRange {
-        let TimeRange { from, to } = self.time;
-        TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) }
-    }
-
+impl Search<'_> {
     /// The latest traces that are found: if the latest spans are enough, of these.
-    fn latest(&mut self, limit: usize) -> Result<Vec<Found>, QueryError> {
-        let wide = self.wide();
-        let mut scanned = 0;
-        let reader = Reader::new(self.queries, &self.program, self.control);
-        let (ids, frontier) = reader.newest(wide, TRIED * limit, MOST_ROWS, &mut scanned)?;
-        let mut found = self.found(&ids, limit, &mut scanned)?;
-        let complete = found.iter().filter(|(trace, _)| trace.start() > frontier).count();
-        if frontier > i64::MIN && complete < limit {
-            let ids = reader.all(wide, &mut scanned)?;
-            found = self.found(&ids, limit, &mut scanned)?;
+    fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
+        let TimeRange { from, to } = self.time;
+        let wide = TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) };
+        let newest = self.reader.newest(wide, TRIED * self.limit, MOST_ROWS, &mut self.scanned)?;
+        let found = self.found(&newest.ids, wide)?;
+        let complete = found.iter().filter(|(trace, _)| trace.start() > newest.whole_after).count();
+        if newest.whole_after == i64::MIN || complete == self.limit {
+            return Ok(found);
         }
-        self.scanned += scanned;
-        Ok(found)
+        found.iter().for_each(|(trace, _)| self.control.give_memory(trace_size(trace)));
+        let ids = self.reader.all(wide, &mut self.scanned)?;
+        self.found(&ids, wide)
     }
 
     /// Of these traces the latest that are in the answer.
-    fn found(&self, ids: &[TraceId], limit: usize, scanned: &mut u64) -> Result<Vec<Found>, QueryError> {
-        let reader = Reader::new(self.queries, &self.program, self.control);
+    fn found(&mut self, ids: &[TraceId], wide: TimeRange) -> Result<Vec<Found>, QueryError> {
         let mut found: Vec<Found> = Vec::new();
         for ids in ids.chunks(CHUNK) {
-            for trace in reader.traces(ids, self.wide(), scanned)? {
+            for trace in self.reader.traces(ids, wide, &mut self.scanned)? {
                 self.control.check()?;
-                self.control.give_memory(trace_size(&trace));
                 // It had begun by the end of the time, and was not over before.
                 let overlaps = trace.start() < self.time.to
                     && trace.start().saturating_add(trace.duration()) >= self.time.from;
-                let sets = if overlaps { evaluate(&self.program, &trace)? } else { Vec::new() };
-                if !sets.is_empty() {
+                let sets = if overlaps { evaluate(self.program, &trace)? } else { Vec::new() };
+                if sets.is_empty() {
+                    self.control.give_memory(trace_size(&trace));
+                } else {
                     found.push((trace, sets));
                 }
             }
             found.sort_by_key(|(trace, _)| (Reverse(trace.start()), trace.id));
-            found.truncate(limit);
+            let late = found.drain(found.len().min(self.limit)..);
+            late.for_each(|(trace, _)| self.control.give_memory(trace_size(&trace)));
         }
         Ok(found)
     }

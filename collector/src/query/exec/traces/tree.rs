@@ -239,3 +239,90 @@ pub(super) fn unique(places: &mut Places) {
     let mut seen = HashSet::new();
     places.retain(|at| seen.insert(*at));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Spans in order of their starts; parents by place, which may make rings, be missing or be the span itself.
+    fn trace(parents: &[Option<u8>]) -> Trace {
+        let id = |place: u8| [0, 0, 0, 0, 0, 0, 1, place];
+        let rows = parents.iter().zip(0..).map(|(parent, place)| Row {
+            id: id(place),
+            parent: parent.map(id),
+            start: i64::from(place),
+            duration: 1,
+            fulfils: 0,
+            values: Box::default(),
+        });
+        Trace::new([1; 16], rows.collect())
+    }
+
+    /// Whether a relation holds between the span `a` on the left and `b` on the right, by its definition.
+    fn holds(trace: &Trace, op: SpansetOp, a: u32, b: u32) -> bool {
+        use SpansetOp as Op;
+        let ancestors = |of: u32| {
+            let mut above = Vec::new();
+            let mut here = trace.parent(of);
+            while let Some(parent) = here.filter(|parent| !above.contains(parent)) {
+                above.push(parent);
+                here = trace.parent(parent);
+            }
+            above
+        };
+        match op {
+            Op::Child | Op::NotChild | Op::UnionChild => trace.parent(b) == Some(a),
+            Op::Parent | Op::NotParent | Op::UnionParent => trace.parent(a) == Some(b),
+            Op::Descendant | Op::NotDescendant | Op::UnionDescendant => ancestors(b).contains(&a),
+            Op::Ancestor | Op::NotAncestor | Op::UnionAncestor => ancestors(a).contains(&b),
+            _ => a != b && trace.row(a).parent == trace.row(b).parent,
+        }
+    }
+
+    const RELATIONS: [SpansetOp; 15] = {
+        use SpansetOp as Op;
+        [
+            Op::Child,
+            Op::Parent,
+            Op::Descendant,
+            Op::Ancestor,
+            Op::Sibling,
+            Op::NotChild,
+            Op::NotParent,
+            Op::NotDescendant,
+            Op::NotAncestor,
+            Op::NotSibling,
+            Op::UnionChild,
+            Op::UnionParent,
+            Op::UnionDescendant,
+            Op::UnionAncestor,
+            Op::UnionSibling,
+        ]
+    };
+
+    proptest! {
+        #[test]
+        fn relations_are_as_they_are_defined(
+            parents in proptest::collection::vec(proptest::option::weighted(0.8, 0_u8..10), 1..10),
+            left in any::<u16>(),
+            right in any::<u16>(),
+        ) {
+            let trace = trace(&parents);
+            let of = |mask: u16| -> Places {
+                trace.all().into_iter().filter(|at| mask >> at & 1 == 1).collect()
+            };
+            let (left, right) = (of(left), of(right));
+            for op in RELATIONS {
+                let to_left = |b: &u32| left.iter().any(|&a| holds(&trace, op, a, *b));
+                let to_right = |a: &u32| right.iter().any(|&b| holds(&trace, op, *a, b));
+                let wanted: Places = trace.all().into_iter().filter(|at| {
+                    right.contains(at) && to_left(at) != op.is_negated()
+                        || op.is_union() && left.contains(at) && to_right(at)
+                }).collect();
+                prop_assert_eq!(trace.related(op, &left, &right), wanted, "{}", op.text());
+            }
+        }
+    }
+}
