@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::plan::{Number, Program, Set, Step, Value};
-use super::tree::{Places, Trace, unique};
+use super::tree::{Places, Trace};
 use crate::query::engine::QueryError;
 use crate::query::exec::bind::borrowed;
 use crate::query::traceql::{Aggregate, BinaryOp, Datum, Row, SpansetOp, arithmetic, compare};
@@ -94,8 +94,8 @@ fn run(steps: &[Step], trace: &Trace, mut sets: Vec<Spans>) -> Result<Vec<Spans>
             }
             Step::Coalesce => {
                 let mut places: Places = sets.into_iter().flat_map(|spans| spans.places).collect();
-                unique(&mut places);
                 places.sort_unstable();
+                places.dedup();
                 vec![Spans { places, told: Vec::new() }]
             }
         };
@@ -173,7 +173,8 @@ impl Number {
                 let all = Spans { places: spans.places.clone(), told: Vec::new() };
                 let mut places: Places =
                     run(steps, trace, vec![all])?.into_iter().flat_map(|spans| spans.places).collect();
-                unique(&mut places);
+                places.sort_unstable();
+                places.dedup();
                 if places.is_empty() {
                     return Ok(None);
                 }
@@ -216,8 +217,6 @@ fn grouped(trace: &Trace, spans: &Spans, value: &Value, label: &str) -> Vec<Span
         let of = value.of(&trace.row(at).values);
         let mut key = String::new();
         crate::query::exec::stats::write(&of, &mut key);
-        // A text that looks like a number is none.
-        key.push(if matches!(of, Datum::Int(_) | Datum::Float(_)) { '#' } else { ' ' });
         let place = *known.entry(key).or_insert_with(|| {
             let mut told = spans.told.clone();
             told.push((label.to_owned(), Told { value: of, is_duration: value.is_duration }));

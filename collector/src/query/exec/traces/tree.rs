@@ -1,6 +1,6 @@
 //! The spans of a trace and how they are related.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::query::traceql::{Datum, SpansetOp};
 
@@ -232,12 +232,6 @@ impl Trace {
         found.dedup();
         found
     }
-}
-
-/// Leaves the first of each.
-pub(super) fn unique(places: &mut Places) {
-    let mut seen = HashSet::new();
-    places.retain(|at| seen.insert(*at));
 }
 
 #[cfg(test)]
