@@ -20,6 +20,7 @@ use agentvitals_collector::ingest::{Ingest as _, Signal};
 use agentvitals_collector::query::exec::{Limits, Queries};
 use agentvitals_collector::query::report::ReportRequest;
 use agentvitals_collector::query::request::{CountRequest, SpansRequest, StatsRequest, TraceRequest};
+use agentvitals_collector::query::search::SearchRequest;
 use agentvitals_collector::store::{Options, Store};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -183,6 +184,12 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
             Ok(queries.spans(&request, &queries.control())?.spans.len() as u64)
         })
     }
+    fn searched(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+        Box::new(move |queries, _| {
+            let request = SearchRequest { q: q.clone(), ..SearchRequest::default() };
+            Ok(queries.search(&request, &queries.control())?.traces.len() as u64)
+        })
+    }
     fn counted(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
         Box::new(move |queries, _| {
             let request = CountRequest { q: q.clone(), ..CountRequest::default() };
@@ -238,6 +245,14 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
         ),
         ("undeclared attribute", found(format!("{{ .app.ticket = \"T-{}\" }}", spans / 1_000))),
         ("absent value", found("{ .app.ticket = \"nothing\" }".to_owned())),
+        ("search, parents", searched("{ name = \"invoke_agent\" } > { status = error }".to_owned())),
+        (
+            "search, siblings of a session",
+            searched(format!("{{ .{} = \"{session}\" }} ~ {{ status = error }}", attr::CONVERSATION_ID)),
+        ),
+        ("search, pipeline", searched("{ status = error } | count() > 1 | avg(duration) > 100ms".to_owned())),
+        ("search, rare pipeline", searched("{ name = \"chat\" } | min(duration) > 900ms".to_owned())),
+        ("search, never", searched("{ name = \"chat\" } > { name = \"invoke_agent\" }".to_owned())),
         ("count of all", counted(String::new())),
         ("count of errors", counted("{ status = error }".to_owned())),
         ("count of slow", counted("{ duration > 1s }".to_owned())),

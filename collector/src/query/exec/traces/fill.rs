@@ -6,9 +6,9 @@ use super::tree::Trace;
 use crate::query::exec::bind::borrowed;
 use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 
-/// Puts them where their fields are, and asks the filters that need them.
-pub(super) fn fill(program: &Program, trace: &mut Trace) {
-    for (place, field) in program.fields.iter().enumerate() {
+/// Puts them where their fields are, the first of the program's, and asks the filters that need them.
+pub(super) fn fill(program: &Program, fields: &[Field], trace: &mut Trace) {
+    for (place, field) in fields.iter().enumerate() {
         if field.is_of_one_span() {
             continue;
         }

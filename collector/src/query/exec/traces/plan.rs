@@ -15,8 +15,11 @@ const MAX_LEAVES: usize = 64;
 pub(super) struct Program {
     pub(super) leaves: Vec<Leaf>,
     pub(super) steps: Vec<Step>,
-    /// The fields that are read of each span of a trace.
+    /// The fields that are read of each span of a trace: first those that tell whether it is in the answer, then those that are
+    /// only shown.
     pub(super) fields: Vec<Field>,
+    /// How many of them tell.
+    pub(super) telling: usize,
     /// What is shown of each span that is found: what the query names.
     pub(super) shown: Vec<Field>,
 }
@@ -66,8 +69,12 @@ pub(super) enum Number {
 impl Program {
     pub(super) fn new(pipeline: &Pipeline) -> Result<Self, QueryError> {
         let mut program =
-            Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), shown: Vec::new() };
+            Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), telling: 0, shown: Vec::new() };
         program.steps = program.stages(pipeline)?;
+        program.telling = program.fields.len();
+        for field in program.shown.clone() {
+            program.field(&field);
+        }
         Ok(program)
     }
 
@@ -92,7 +99,6 @@ impl Program {
     fn show(&mut self, field: &Field) {
         if !self.shown.contains(field) {
             self.shown.push(field.clone());
-            self.field(field);
         }
     }
 

@@ -190,30 +190,31 @@ impl<'a> Reader<'a> {
         found.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The spans of these traces, with the fields of the program, and which filters they fulfil; of many traces, those of a time
-    /// only.
+    /// The spans of these traces, with these fields, the first of the program's, and which filters they fulfil; of many traces,
+    /// those of a time only.
     pub(super) fn traces(
         &self,
         ids: &[TraceId],
+        fields: &[Field],
         time: TimeRange,
         scanned: &mut u64,
     ) -> Result<Vec<Trace>, QueryError> {
-        let mut rows = self.rows(ids, time, scanned)?;
+        let mut rows = self.rows(ids, fields, time, scanned)?;
         let traces = ids.iter().filter_map(|id| Some(Trace::new(*id, rows.remove(id)?)));
         let mut traces: Vec<Trace> = traces.collect();
-        traces.iter_mut().for_each(|trace| super::fill::fill(self.program, trace));
+        traces.iter_mut().for_each(|trace| super::fill::fill(self.program, fields, trace));
         Ok(traces)
     }
 
-    /// The spans of some traces, with the fields of the program as far as single spans have them.
+    /// The spans of some traces, with these fields as far as single spans have them.
     fn rows(
         &self,
         ids: &[TraceId],
+        fields: &[Field],
         time: TimeRange,
         scanned: &mut u64,
     ) -> Result<HashMap<TraceId, Vec<Row>>, QueryError> {
         let wanted: HashSet<TraceId> = ids.iter().copied().collect();
-        let fields = &self.program.fields;
         let own: Vec<Field> = fields.iter().filter(|field| field.is_of_one_span()).cloned().collect();
         let places: Vec<Option<usize>> =
             fields.iter().map(|field| own.iter().position(|known| known == field)).collect();

@@ -11,7 +11,7 @@ use super::tree::Trace;
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::{Queries, bounded, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest};
-use crate::query::traceql::{Body, Datum, parse};
+use crate::query::traceql::{Body, Datum, Field, parse};
 
 const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
@@ -21,8 +21,8 @@ const BEYOND: i64 = 3_600_000_000_000;
 const TRIED: usize = 4;
 /// Spans that are read one after the other, the latest first, before all of the time are read at once.
 const MOST_ROWS: u64 = 1 << 18;
-/// Traces that are held at a time.
-const CHUNK: usize = 1 << 14;
+/// Traces that are read at first, to learn how large they are.
+const FIRST: usize = 512;
 
 pub(in crate::query::exec) fn answer(
     queries: &Queries,
@@ -41,7 +41,8 @@ pub(in crate::query::exec) fn answer(
     };
     let program = Program::new(pipeline)?;
     let reader = Reader::new(queries, &program, control);
-    let mut search = Search { program: &program, reader, time, limit, control, scanned: 0 };
+    let memory = queries.limits.memory;
+    let mut search = Search { program: &program, reader, time, limit, memory, control, scanned: 0 };
     let found = search.latest()?;
     let traces = found.iter().map(|(trace, sets)| search.shown(trace, sets, spans)).collect();
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
@@ -55,32 +56,58 @@ struct Search<'a> {
     reader: Reader<'a>,
     time: TimeRange,
     limit: usize,
+    /// Bytes that the answer may need while it is made.
+    memory: usize,
     control: &'a Control,
     scanned: u64,
 }
 
 impl Search<'_> {
-    /// The latest traces that are found: if the latest spans are enough, of these.
+    /// The latest traces that are found, with all that is shown of them.
     fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
-        let TimeRange { from, to } = self.time;
-        let wide = TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) };
+        let program = self.program;
+        let found = self.told()?;
+        if program.telling == program.fields.len() {
+            return Ok(found);
+        }
+        let ids: Vec<TraceId> = found.iter().map(|(trace, _)| trace.id).collect();
+        self.give_back(&found);
+        self.found(&ids, &program.fields)
+    }
+
+    /// The latest traces that are found: if the latest spans are enough, of these.
+    fn told(&mut self) -> Result<Vec<Found>, QueryError> {
+        let telling = &self.program.fields[..self.program.telling];
+        let wide = self.wide();
         let newest = self.reader.newest(wide, TRIED * self.limit, MOST_ROWS, &mut self.scanned)?;
-        let found = self.found(&newest.ids, wide)?;
+        let found = self.found(&newest.ids, telling)?;
         let complete = found.iter().filter(|(trace, _)| trace.start() > newest.whole_after).count();
         if newest.whole_after == i64::MIN || complete == self.limit {
             return Ok(found);
         }
-        found.iter().for_each(|(trace, _)| self.control.give_memory(trace_size(trace)));
+        self.give_back(&found);
         let ids = self.reader.all(wide, &mut self.scanned)?;
-        self.found(&ids, wide)
+        self.found(&ids, telling)
+    }
+
+    fn wide(&self) -> TimeRange {
+        let TimeRange { from, to } = self.time;
+        TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) }
+    }
+
+    fn give_back(&self, found: &[Found]) {
+        found.iter().for_each(|(trace, _)| self.control.give_memory(trace_size(trace)));
     }
 
     /// Of these traces the latest that are in the answer.
-    fn found(&mut self, ids: &[TraceId], wide: TimeRange) -> Result<Vec<Found>, QueryError> {
-        let mut found: Vec<Found> = Vec::new();
-        for ids in ids.chunks(CHUNK) {
-            for trace in self.reader.traces(ids, wide, &mut self.scanned)? {
+    fn found(&mut self, ids: &[TraceId], fields: &[Field]) -> Result<Vec<Found>, QueryError> {
+        let (mut found, mut rest, mut fit): (Vec<Found>, _, _) = (Vec::new(), ids, FIRST);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(fit));
+            let mut bytes = 0;
+            for trace in self.reader.traces(now, fields, self.wide(), &mut self.scanned)? {
                 self.control.check()?;
+                bytes += trace_size(&trace);
                 // It had begun by the end of the time, and was not over before.
                 let overlaps = trace.start() < self.time.to
                     && trace.start().saturating_add(trace.duration()) >= self.time.from;
@@ -92,8 +119,10 @@ impl Search<'_> {
                 }
             }
             found.sort_by_key(|(trace, _)| (Reverse(trace.start()), trace.id));
-            let late = found.drain(found.len().min(self.limit)..);
-            late.for_each(|(trace, _)| self.control.give_memory(trace_size(&trace)));
+            self.give_back(&found.split_off(found.len().min(self.limit)));
+            // As many as there is room for: each reading goes through all spans of the time.
+            fit = (self.memory / 2 / (bytes / now.len()).max(1)).max(1);
+            rest = later;
         }
         Ok(found)
     }
