@@ -38,6 +38,8 @@ const APART: i64 = 360_000;
 const BATCH: i64 = 500;
 
 type Error = Box<dyn std::error::Error>;
+/// Asks, and tells how much was found.
+type Question = Box<dyn Fn(&Queries, i64) -> Result<u64, Error>>;
 
 fn mix(number: i64) -> u64 {
     let mut x = number.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -169,7 +171,7 @@ fn rss(name: &str) -> u64 {
     line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-fn reported(spans: i64, brief: bool) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+fn reported(spans: i64, brief: bool) -> Question {
     Box::new(move |queries, _| {
         let (start, end) = (Some(BASE), Some(BASE + spans * APART));
         let request = ReportRequest { start, end, brief, ..ReportRequest::default() };
@@ -177,30 +179,41 @@ fn reported(spans: i64, brief: bool) -> Box<dyn Fn(&Queries, i64) -> Result<u64,
     })
 }
 
-fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Result<u64, Error>>)> {
-    fn found(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+fn searched(q: String) -> Question {
+    Box::new(move |queries, _| {
+        let request = SearchRequest { q: q.clone(), ..SearchRequest::default() };
+        Ok(queries.search(&request, &queries.control())?.traces.len() as u64)
+    })
+}
+
+/// How spans of traces are related, and what they come to.
+fn searches(session: &str) -> Vec<(&'static str, Question)> {
+    vec![
+        ("search, parents", searched("{ name = \"invoke_agent\" } > { status = error }".to_owned())),
+        (
+            "search, siblings of a session",
+            searched(format!("{{ .{} = \"{session}\" }} ~ {{ status = error }}", attr::CONVERSATION_ID)),
+        ),
+        ("search, pipeline", searched("{ status = error } | count() > 1 | avg(duration) > 100ms".to_owned())),
+        ("search, rare pipeline", searched("{ name = \"chat\" } | min(duration) > 900ms".to_owned())),
+        ("search, never", searched("{ name = \"chat\" } > { name = \"invoke_agent\" }".to_owned())),
+    ]
+}
+
+fn questions(spans: i64) -> Vec<(&'static str, Question)> {
+    fn found(q: String) -> Question {
         Box::new(move |queries, _| {
             let request = SpansRequest { q: q.clone(), ..SpansRequest::default() };
             Ok(queries.spans(&request, &queries.control())?.spans.len() as u64)
         })
     }
-    fn searched(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
-        Box::new(move |queries, _| {
-            let request = SearchRequest { q: q.clone(), ..SearchRequest::default() };
-            Ok(queries.search(&request, &queries.control())?.traces.len() as u64)
-        })
-    }
-    fn counted(q: String) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+    fn counted(q: String) -> Question {
         Box::new(move |queries, _| {
             let request = CountRequest { q: q.clone(), ..CountRequest::default() };
             Ok(queries.count(&request, &queries.control())?.count)
         })
     }
-    fn figures(
-        q: &'static str,
-        by: &'static str,
-        step: Option<i64>,
-    ) -> Box<dyn Fn(&Queries, i64) -> Result<u64, Error>> {
+    fn figures(q: &'static str, by: &'static str, step: Option<i64>) -> Question {
         Box::new(move |queries, _| {
             let (q, by) = (q.to_owned(), vec![by.to_owned()]);
             let request = StatsRequest { q, by, step, ..StatsRequest::default() };
@@ -210,7 +223,7 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
     let middle = spans / 2 - spans / 2 % 8 + 1;
     let trace = mix(middle / 8 + 99);
     let session = format!("session-{}", trace >> 8 & 0x1_ffff);
-    vec![
+    let mut all: Vec<(&'static str, Question)> = vec![
         ("report, brief", reported(spans, true)),
         ("report", reported(spans, false)),
         (
@@ -245,14 +258,6 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
         ),
         ("undeclared attribute", found(format!("{{ .app.ticket = \"T-{}\" }}", spans / 1_000))),
         ("absent value", found("{ .app.ticket = \"nothing\" }".to_owned())),
-        ("search, parents", searched("{ name = \"invoke_agent\" } > { status = error }".to_owned())),
-        (
-            "search, siblings of a session",
-            searched(format!("{{ .{} = \"{session}\" }} ~ {{ status = error }}", attr::CONVERSATION_ID)),
-        ),
-        ("search, pipeline", searched("{ status = error } | count() > 1 | avg(duration) > 100ms".to_owned())),
-        ("search, rare pipeline", searched("{ name = \"chat\" } | min(duration) > 900ms".to_owned())),
-        ("search, never", searched("{ name = \"chat\" } > { name = \"invoke_agent\" }".to_owned())),
         ("count of all", counted(String::new())),
         ("count of errors", counted("{ status = error }".to_owned())),
         ("count of slow", counted("{ duration > 1s }".to_owned())),
@@ -265,7 +270,9 @@ fn questions(spans: i64) -> Vec<(&'static str, Box<dyn Fn(&Queries, i64) -> Resu
         ),
         ("figures of all by model and minute", figures("", attr::REQUEST_MODEL, Some(60_000_000_000))),
         ("figures of all by user", figures("", "user.id", None)),
-    ]
+    ];
+    all.extend(searches(&session));
+    all
 }
 
 fn main() -> Result<(), Error> {
