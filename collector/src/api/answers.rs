@@ -1,5 +1,7 @@
 //! Who answers the API's questions.
 
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
 use crate::query::report::{Report, ReportRequest};
 use crate::query::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
@@ -11,6 +13,7 @@ use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
 use crate::query::system::{SystemAnswer, SystemRequest};
+use crate::query::tags::{DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use crate::query::{Control, QueryError};
 
 /// Answers questions on the thread that asks, until the control says otherwise.
@@ -41,6 +44,24 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError>;
+
+    /// Finds the spans of some traces, as OTLP.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn traces(&self, ids: &[String], control: &Control) -> Result<Vec<Vec<ResourceSpans>>, QueryError>;
+
+    /// The values of fields.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn distinct(&self, request: &DistinctRequest, control: &Control) -> Result<DistinctAnswer, QueryError>;
+
+    /// The attributes that there are.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError>;
 
     /// Figures of spans by group.
     ///
@@ -118,6 +139,18 @@ impl Answers for crate::query::exec::Queries {
 
     fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError> {
         self.trace(request, control)
+    }
+
+    fn traces(&self, ids: &[String], control: &Control) -> Result<Vec<Vec<ResourceSpans>>, QueryError> {
+        self.traces(ids, control)
+    }
+
+    fn distinct(&self, request: &DistinctRequest, control: &Control) -> Result<DistinctAnswer, QueryError> {
+        self.distinct(request, control)
+    }
+
+    fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError> {
+        self.tag_names(request, control)
     }
 
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {

@@ -9,6 +9,7 @@ pub mod rollup;
 pub mod search;
 pub mod signals;
 pub mod system;
+pub mod tags;
 pub mod traceql;
 
 pub use engine::{

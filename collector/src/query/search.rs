@@ -1,5 +1,7 @@
 //! What can be asked about traces, and how answers look. Times are in nanoseconds since 1970.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Asks for traces by a query of TraceQL: a span filter, sets of spans and how they are related, a pipeline.
@@ -44,8 +46,24 @@ pub struct FoundTrace {
     pub duration_ns: i64,
     /// How many spans it has.
     pub spans: u64,
+    /// The name of its root; none if the root has not arrived.
+    pub root_name: Option<String>,
+    /// The service of its root, likewise.
+    pub root_service: Option<String>,
+    /// How many spans it has of each service.
+    pub services: BTreeMap<String, ServiceSpans>,
     /// The sets of spans that are the answer: one, or one for each value of `by(..)`.
     pub sets: Vec<FoundSet>,
+}
+
+/// The spans of a trace that are of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "an answer")]
+pub struct ServiceSpans {
+    /// How many there are.
+    pub spans: u64,
+    /// How many of them have the status error.
+    pub errors: u64,
 }
 
 /// Spans of a trace.
@@ -59,6 +77,9 @@ pub struct FoundSet {
     /// What the stages found out: `count()`, `avg(duration)`, `by(name)`; times are nanoseconds.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub told: serde_json::Map<String, serde_json::Value>,
+    /// Which of these are times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<String>,
 }
 
 /// A span that was found.

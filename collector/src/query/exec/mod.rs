@@ -8,6 +8,7 @@ mod figures;
 mod filter;
 mod logs;
 pub(crate) mod metrics;
+mod otlp;
 mod parallel;
 mod render;
 mod report;
@@ -16,6 +17,8 @@ mod runs;
 mod spans;
 mod stats;
 mod system;
+mod tags;
+mod trace;
 mod traces;
 
 #[cfg(test)]
@@ -29,13 +32,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
-use super::engine::{
-    Columns, Control, Engine, Flow, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
-};
+use super::engine::{Columns, Control, Engine, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
 use super::report::{Report, ReportRequest};
 use super::request::{
-    CountAnswer, CountRequest, Span, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
+    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
     TraceRequest,
 };
 use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
@@ -44,6 +46,7 @@ use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
 use super::system::{SystemAnswer, SystemRequest};
+use super::tags::{DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use super::traceql::{Field, Intrinsic, Scope, parse_field, parse_filter};
 use crate::clock;
 
@@ -225,47 +228,32 @@ impl Queries {
     /// # Errors
     /// When the id is none, or there is no answer within the bounds.
     pub fn trace(&self, request: &TraceRequest, control: &Control) -> Result<TraceAnswer, QueryError> {
-        let text = request.trace_id.trim();
-        let id = u128::from_str_radix(text, 16)
-            .ok()
-            .filter(|id| *id != 0 && text.len() <= 32 && !text.starts_with('+'));
-        let id = id.ok_or_else(|| {
-            QueryError::invalid(format!("{text:?} is no trace id, expected up to 32 hex digits"))
-        })?;
-        let id = id.to_be_bytes();
-        let scan = Scan {
-            table: Table::Spans,
-            time: TimeRange::ALL,
-            must: vec![Must::Trace(id)],
-            columns: Columns::All,
-            order: Order::Any,
-        };
-        let mut scanned = 0;
-        let mut read = |parts: Vec<Box<dyn Part>>| -> Result<Vec<Span>, QueryError> {
-            let mut spans = Vec::new();
-            for part in parts {
-                scanned += part.read(control, &mut |batch| {
-                    let bound = render::Spans::new(batch)?;
-                    for row in (0..batch.num_rows()).filter(|&row| bound.keys().trace_id(row) == id) {
-                        let span = bound.span(row)?;
-                        control.take_memory(render::size(&span))?;
-                        spans.push(span);
-                    }
-                    Ok(Flow::Continue)
-                })?;
-            }
-            Ok(spans)
-        };
-        let pending = read(self.engine.pending(&scan)?)?;
-        let mut spans = read(self.engine.parts(&scan)?)?;
-        let ended = spans.len();
-        for span in pending {
-            if spans[..ended].iter().all(|ended| ended.span_id != span.span_id) {
-                spans.push(span);
-            }
-        }
-        spans.sort_by(|a, b| (a.start_unix_nano, &a.span_id).cmp(&(b.start_unix_nano, &b.span_id)));
-        Ok(TraceAnswer { trace_id: hex::encode(id), spans, complete: true, scanned })
+        trace::answer(self, request, control)
+    }
+
+    /// The spans of some traces as OTLP, by trace in the order of the ids, in each by start; traces that are not there
+    /// are left out, and so are spans that are not over.
+    ///
+    /// # Errors
+    /// When an id is none, or there is no answer within the bounds.
+    pub fn traces(&self, ids: &[String], control: &Control) -> Result<Vec<Vec<ResourceSpans>>, QueryError> {
+        otlp::traces(self, ids, control)
+    }
+
+    /// The values that some fields have together.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn distinct(&self, request: &DistinctRequest, control: &Control) -> Result<DistinctAnswer, QueryError> {
+        tags::distinct(self, request, control)
+    }
+
+    /// The attributes that there are, by scope.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError> {
+        tags::names(self, request, control)
     }
 
     /// Figures of the spans that match, by group.

@@ -62,23 +62,34 @@ impl<'a> Rows<'a> {
         Some(hex::encode(column.as_fixed_size_binary().value(row)))
     }
 
-    /// The attributes.
-    pub(super) fn attributes(&self, row: usize) -> Map<String, Json> {
-        let mut out = Map::new();
+    /// An id as bytes, none of them if there is none.
+    pub(super) fn bytes(&self, name: &str, row: usize) -> Vec<u8> {
+        let column = self.batch.column_by_name(name).filter(|column| !column.is_null(row));
+        column.map_or_else(Vec::new, |column| column.as_fixed_size_binary().value(row).to_vec())
+    }
+
+    /// The attributes, as they came.
+    pub(super) fn values(&self, row: usize) -> Vec<(String, Value)> {
+        let mut out = Vec::new();
         for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
             let Some(key) = field.name().strip_prefix("a:").filter(|_| !column.is_null(row)) else {
                 continue;
             };
             let value = match column.data_type() {
-                DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)).to_json(),
-                DataType::Float64 => Value::Double(column.as_primitive::<Float64Type>().value(row)).to_json(),
-                DataType::Boolean => column.as_boolean().value(row).into(),
-                _ => self.text(field.name(), row).into(),
+                DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)),
+                DataType::Float64 => Value::Double(column.as_primitive::<Float64Type>().value(row)),
+                DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
+                _ => Value::String(self.text(field.name(), row).to_owned()),
             };
-            out.insert(key.to_owned(), value);
+            out.push((key.to_owned(), value));
         }
-        out.extend(json_map(parse_map(self.text("attributes", row)).unwrap_or_default()));
+        out.extend(parse_map(self.text("attributes", row)).unwrap_or_default());
         out
+    }
+
+    /// The attributes as they are shown.
+    pub(super) fn attributes(&self, row: usize) -> Map<String, Json> {
+        json_map(self.values(row)).collect()
     }
 
     /// The attributes of the resource.
@@ -153,6 +164,10 @@ impl<'a> Spans<'a> {
 
     pub(super) const fn keys(&self) -> &Keys<'a> {
         &self.keys
+    }
+
+    pub(super) const fn rows(&self) -> &Rows<'a> {
+        &self.rows
     }
 
     /// The span of a row.

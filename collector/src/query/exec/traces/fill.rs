@@ -1,6 +1,6 @@
 //! The values of a span that other spans of its trace tell.
 
-use super::plan::{Program, SERVICE_NAME};
+use super::plan::{Program, service};
 use super::spansets::owned;
 use super::tree::Trace;
 use crate::query::exec::bind::borrowed;
@@ -45,10 +45,7 @@ fn values(program: &Program, trace: &Trace, field: &Field) -> Vec<Datum<'static>
         }
         Field::Intrinsic(intrinsic) => match intrinsic {
             Intrinsic::RootName => same(of_root(program, trace, &Field::Intrinsic(Intrinsic::Name))),
-            Intrinsic::RootServiceName => {
-                let key = SERVICE_NAME.to_owned();
-                same(of_root(program, trace, &Field::Attribute { scope: Scope::Resource, key }))
-            }
+            Intrinsic::RootServiceName => same(of_root(program, trace, &service())),
             Intrinsic::TraceDuration => same(Datum::Int(trace.duration())),
             Intrinsic::ChildCount => trace.child_counts().into_iter().map(Datum::Int).collect(),
             Intrinsic::NestedSetLeft => trace.nested().into_iter().map(|of| Datum::Int(of.left)).collect(),

@@ -72,8 +72,9 @@ impl Program {
             Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), telling: 0, shown: Vec::new() };
         program.steps = program.stages(pipeline)?;
         program.telling = program.fields.len();
-        for field in program.shown.clone() {
-            program.field(&field);
+        let of_each = [Field::Intrinsic(Intrinsic::Name), service(), Field::Intrinsic(Intrinsic::Status)];
+        for field in program.shown.clone().iter().chain(&of_each) {
+            program.field(field);
         }
         Ok(program)
     }
@@ -237,10 +238,12 @@ fn needed(field: &Field) -> Vec<Field> {
         Field::Attribute { scope: Scope::ParentSpan, key } => vec![attribute(Scope::Span, key)],
         Field::Attribute { scope: Scope::ParentResource, key } => vec![attribute(Scope::Resource, key)],
         Field::Intrinsic(Intrinsic::RootName) => vec![Field::Intrinsic(Intrinsic::Name)],
-        Field::Intrinsic(Intrinsic::RootServiceName) => vec![attribute(Scope::Resource, SERVICE_NAME)],
+        Field::Intrinsic(Intrinsic::RootServiceName) => vec![service()],
         _ => Vec::new(),
     }
 }
 
 /// The attribute that names a service.
-pub(super) const SERVICE_NAME: &str = "service.name";
+pub(super) fn service() -> Field {
+    Field::Attribute { scope: Scope::Resource, key: "service.name".to_owned() }
+}

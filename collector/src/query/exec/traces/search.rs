@@ -1,17 +1,18 @@
 //! The latest traces that a query finds.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::plan::Program;
+use super::plan::{Program, service};
 use super::read::{Reader, TraceId, trace_size};
 use super::spansets::{Spans, evaluate};
-use super::tree::Trace;
+use super::tree::{Row, Trace};
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::{Queries, bounded, stats, time_range};
-use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest};
-use crate::query::traceql::{Body, Datum, Field, parse};
+use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest, ServiceSpans};
+use crate::query::traceql::{Body, Datum, Field, Intrinsic, parse};
 
 const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
@@ -21,6 +22,8 @@ const BEYOND: i64 = 3_600_000_000_000;
 const TRIED: usize = 4;
 /// Spans that are read one after the other, the latest first, before all of the time are read at once.
 const MOST_ROWS: u64 = 1 << 18;
+/// OTLP's number of the status error.
+const ERROR: i8 = 2;
 /// Traces that are read at first, to learn how large they are.
 const FIRST: usize = 512;
 
@@ -132,13 +135,38 @@ impl Search<'_> {
             matched: set.places.len() as u64,
             spans: set.places.iter().take(spans).map(|at| self.span(trace, *at)).collect(),
             told: set.told.iter().map(|(name, told)| (name.clone(), json(&told.value))).collect(),
+            times: set.told.iter().filter(|(_, told)| told.is_duration).map(|(name, _)| name.clone()).collect(),
         };
+        let root = trace.rows.iter().find(|row| row.parent.is_none());
         FoundTrace {
             trace_id: hex::encode(trace.id),
             start_unix_nano: trace.start(),
             duration_ns: trace.duration(),
             spans: trace.rows.len() as u64,
+            root_name: root.map(|root| self.text(root, &Field::Intrinsic(Intrinsic::Name))),
+            root_service: root.map(|root| self.text(root, &service())),
+            services: self.services(trace),
             sets: sets.iter().map(shown_of).collect(),
+        }
+    }
+
+    fn services(&self, trace: &Trace) -> BTreeMap<String, ServiceSpans> {
+        let status = self.program.place(&Field::Intrinsic(Intrinsic::Status));
+        let mut all: BTreeMap<String, ServiceSpans> = BTreeMap::new();
+        for row in &trace.rows {
+            let of = all.entry(self.text(row, &service())).or_default();
+            let failed = status.and_then(|status| row.values.get(status)) == Some(&Datum::Status(ERROR));
+            of.spans += 1;
+            of.errors += u64::from(failed);
+        }
+        all
+    }
+
+    /// A text that a span has; empty if it has none.
+    fn text(&self, row: &Row, field: &Field) -> String {
+        match self.program.place(field).and_then(|place| row.values.get(place)) {
+            Some(Datum::Text(text)) => text.clone().into_owned(),
+            _ => String::new(),
         }
     }
 
