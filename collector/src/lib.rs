@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod listen;
 pub mod load;
 pub mod otlp;
+mod protojson;
 pub mod query;
 pub mod report;
 pub mod server;

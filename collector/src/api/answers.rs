@@ -13,7 +13,7 @@ use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
 use crate::query::system::{SystemAnswer, SystemRequest};
-use crate::query::tags::{DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
+use crate::query::tags::{Dependency, DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use crate::query::{Control, QueryError};
 
 /// Answers questions on the thread that asks, until the control says otherwise.
@@ -62,6 +62,12 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError>;
+
+    /// Tells how often services called each other.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn dependencies(&self, start: i64, end: i64, control: &Control) -> Result<Vec<Dependency>, QueryError>;
 
     /// Figures of spans by group.
     ///
@@ -151,6 +157,10 @@ impl Answers for crate::query::exec::Queries {
 
     fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError> {
         self.tag_names(request, control)
+    }
+
+    fn dependencies(&self, start: i64, end: i64, control: &Control) -> Result<Vec<Dependency>, QueryError> {
+        self.dependencies(start, end, control)
     }
 
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {

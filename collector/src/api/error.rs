@@ -20,6 +20,8 @@ pub(super) enum ApiError {
     Method(String),
     /// There is no such trace.
     NoSuchTrace(String),
+    /// No trace was found.
+    NothingFound,
     /// There is no span of such an agent.
     NoSuchAgent(String),
     /// The token is missing or is not the one.
@@ -77,6 +79,7 @@ impl ApiError {
             Self::NoSuchTrace(id) => {
                 (StatusCode::NOT_FOUND, "not_found", format!("there is no trace {id}"), None)
             }
+            Self::NothingFound => (StatusCode::NOT_FOUND, "not_found", "No traces found".to_owned(), None),
             Self::NoSuchAgent(id) => {
                 (StatusCode::NOT_FOUND, "not_found", format!("there is no span of an agent {id:?}"), None)
             }
@@ -109,5 +112,46 @@ impl IntoResponse for ApiError {
             _ => {}
         }
         response
+    }
+}
+
+/// What is wrong in one text.
+fn told(message: String, at: Option<usize>) -> String {
+    match at {
+        Some(at) => format!("{message} (at byte {at})"),
+        None => message,
+    }
+}
+
+/// The same errors as Tempo's API has them: plain text.
+pub(super) struct TempoError(pub(super) ApiError);
+
+impl IntoResponse for TempoError {
+    fn into_response(self) -> Response {
+        let (status, _, message, at) = self.0.parts();
+        (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], told(message, at)).into_response()
+    }
+}
+
+/// The same errors as the first version of Jaeger's API has them.
+pub(super) struct JaegerError(pub(super) ApiError);
+
+impl IntoResponse for JaegerError {
+    fn into_response(self) -> Response {
+        let (status, _, message, at) = self.0.parts();
+        let error = json!({"code": status.as_u16(), "msg": told(message, at)});
+        let body = json!({"data": null, "total": 0, "limit": 0, "offset": 0, "errors": [error]}).to_string();
+        (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
+
+/// The same errors as the third version of it has them.
+pub(super) struct JaegerThirdError(pub(super) ApiError);
+
+impl IntoResponse for JaegerThirdError {
+    fn into_response(self) -> Response {
+        let (status, _, message, at) = self.0.parts();
+        let body = json!({"error": {"httpCode": status.as_u16(), "message": told(message, at)}}).to_string();
+        (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }

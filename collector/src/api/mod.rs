@@ -8,11 +8,13 @@
 mod answers;
 mod error;
 mod health;
+mod jaeger;
 mod metrics;
 mod question;
 mod routes;
 mod serve;
 mod state;
+mod tempo;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;

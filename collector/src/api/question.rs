@@ -15,7 +15,7 @@ pub(super) fn from_parameters<Q: DeserializeOwned>(parameters: Vec<(String, Stri
                 Ok(limit) => limit.into(),
                 Err(_) => return Err(ApiError::invalid(format!("{name}: {text:?} is no number"))),
             },
-            "oldest_first" | "pending" | "brief" => match text.parse::<bool>() {
+            "oldest_first" | "pending" | "brief" | "started_within" => match text.parse::<bool>() {
                 Ok(value) => value.into(),
                 Err(_) => {
                     return Err(ApiError::invalid(format!("{name}: {text:?} is not true or false")));

@@ -62,6 +62,11 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/traces/{trace_id}", get(trace))
         .route("/api/v1/services/{service}", delete(delete_service))
         .merge(super::health::routes())
+        .merge(super::tempo::routes())
+        .merge(super::jaeger::routes())
+        .route("/api/traces/{trace_id}", get(super::jaeger::trace_of_either))
+        .nest("/tempo", super::tempo::nested())
+        .nest("/jaeger", super::jaeger::nested())
         .route("/api/v1/status", get(status))
         .route("/api/v1/openapi.json", get(|| async { json_text(OPENAPI) }))
         .route("/metrics", get(own_metrics))
@@ -72,7 +77,8 @@ pub fn router(state: ApiState) -> Router {
     let open = Router::new()
         .route("/health", get(health))
         .route("/health/live", get(|| async { json_text(r#"{"status":"live"}"#) }))
-        .route("/health/ready", get(health));
+        .route("/health/ready", get(health))
+        .route("/ready", get(ready));
     open.merge(guarded).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(state)
 }
 
@@ -112,7 +118,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-async fn answer<Q: Send + 'static, A: Send + 'static>(
+pub(super) async fn answer<Q: Send + 'static, A: Send + 'static>(
     state: ApiState,
     request: Q,
     ask: impl FnOnce(&dyn Answers, &Q, &Control) -> Result<A, QueryError> + Send + 'static,
@@ -216,6 +222,14 @@ async fn status(State(state): State<ApiState>) -> Response {
 
 async fn own_metrics(State(state): State<ApiState>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&(state.metrics)())).into_response()
+}
+
+/// Whether it is ready, in the word of Tempo.
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    match (state.readiness)() {
+        Readiness::Ready => "ready\n".into_response(),
+        Readiness::NotReady(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
 }
 
 async fn health(State(state): State<ApiState>) -> Response {

@@ -65,7 +65,7 @@ pub(crate) fn rfc3339(nanos: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest / 1_000_000)
 }
 
-fn from_rfc3339(text: &str) -> Option<i64> {
+pub(crate) fn from_rfc3339(text: &str) -> Option<i64> {
     let field = |from: usize, to: usize| -> Option<i64> {
         let digits = text.get(from..to)?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?

@@ -19,6 +19,8 @@ pub struct SearchRequest {
     pub limit: Option<usize>,
     /// At most so many spans of each set (default 3, at most 10,000).
     pub spans_per_set: Option<usize>,
+    /// Only spans that started in the time range count, in place of all spans of traces that overlap it.
+    pub started_within: bool,
 }
 
 /// Found traces.

@@ -60,3 +60,15 @@ pub struct TagNamesAnswer {
     /// How many spans were looked at.
     pub scanned: u64,
 }
+
+/// How often a service called another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::exhaustive_structs, reason = "an answer")]
+pub struct Dependency {
+    /// The service that called.
+    pub parent: String,
+    /// The service that was called.
+    pub child: String,
+    /// Spans of the child whose parent is a span of the parent.
+    pub calls: u64,
+}

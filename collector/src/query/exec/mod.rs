@@ -3,6 +3,7 @@
 mod advisor;
 mod bind;
 mod coded;
+mod dependencies;
 mod errors;
 mod figures;
 mod filter;
@@ -46,7 +47,7 @@ use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
 use super::system::{SystemAnswer, SystemRequest};
-use super::tags::{DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
+use super::tags::{Dependency, DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use super::traceql::{Field, Intrinsic, Scope, parse_field, parse_filter};
 use crate::clock;
 
@@ -244,7 +245,11 @@ impl Queries {
     ///
     /// # Errors
     /// When the question is wrong, or there is no answer within the bounds.
-    pub fn distinct(&self, request: &DistinctRequest, control: &Control) -> Result<DistinctAnswer, QueryError> {
+    pub fn distinct(
+        &self,
+        request: &DistinctRequest,
+        control: &Control,
+    ) -> Result<DistinctAnswer, QueryError> {
         tags::distinct(self, request, control)
     }
 
@@ -252,8 +257,25 @@ impl Queries {
     ///
     /// # Errors
     /// When the question is wrong, or there is no answer within the bounds.
-    pub fn tag_names(&self, request: &TagNamesRequest, control: &Control) -> Result<TagNamesAnswer, QueryError> {
+    pub fn tag_names(
+        &self,
+        request: &TagNamesRequest,
+        control: &Control,
+    ) -> Result<TagNamesAnswer, QueryError> {
         tags::names(self, request, control)
+    }
+
+    /// How often services called each other, of the spans that started in a time range.
+    ///
+    /// # Errors
+    /// When there is no answer within the bounds.
+    pub fn dependencies(
+        &self,
+        start: i64,
+        end: i64,
+        control: &Control,
+    ) -> Result<Vec<Dependency>, QueryError> {
+        dependencies::answer(self, start, end, control)
     }
 
     /// Figures of the spans that match, by group.

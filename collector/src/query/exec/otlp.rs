@@ -9,9 +9,9 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
 
+use super::Queries;
 use super::render::{Rows, Spans};
 use super::trace::{self, TraceId};
-use super::Queries;
 use crate::query::engine::{Control, QueryError};
 use crate::value::{Value, parse_map};
 

@@ -56,8 +56,7 @@ fn add(values: &mut Values, rows: &[u32], fields: &[Field], batch: &RecordBatch)
         .filter_map(|place| bound.source(place).map(|source| Coded::of_any(source, rows)))
         .collect();
     let (Some(first), second) = (coded.first(), coded.get(1)) else { return Ok(()) };
-    let times: Vec<bool> =
-        fields.iter().map(|field| is_duration(&Expr::Field(field.clone()))).collect();
+    let times: Vec<bool> = fields.iter().map(|field| is_duration(&Expr::Field(field.clone()))).collect();
     let mut seen: HashSet<(u32, u32)> = HashSet::new();
     for (place, &code) in first.codes.iter().enumerate().filter(|(_, code)| **code != 0) {
         let other = second.map_or(0, |second| second.codes[place]);

@@ -113,6 +113,11 @@ pub(super) const INTRINSICS: &[(&str, Intrinsic)] = &[
     ("instrumentation:version", Intrinsic::ScopeVersion),
 ];
 
+/// The names of all intrinsics, each way that they are written.
+pub(crate) fn intrinsic_names() -> impl Iterator<Item = &'static str> {
+    INTRINSICS.iter().map(|(name, _)| *name)
+}
+
 /// What is compared: an attribute, or what every span has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "there is no third kind")]

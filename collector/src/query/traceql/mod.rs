@@ -24,6 +24,7 @@ mod types;
 pub use ast::{BinaryOp, Expr, Filter, Literal};
 pub use eval::{Compiled, Datum, Row};
 pub(crate) use eval::{arithmetic, compare, datum, is_duration};
+pub(crate) use field::intrinsic_names;
 pub use field::{Field, Intrinsic, Scope};
 pub(crate) use parser::with_roots;
 pub use parser::{parse, parse_field, parse_filter};

@@ -45,7 +45,8 @@ pub(in crate::query::exec) fn answer(
     let program = Program::new(pipeline)?;
     let reader = Reader::new(queries, &program, control);
     let memory = queries.limits.memory;
-    let mut search = Search { program: &program, reader, time, limit, memory, control, scanned: 0 };
+    let counted = if request.started_within { time } else { TimeRange::ALL };
+    let mut search = Search { program: &program, reader, time, counted, limit, memory, control, scanned: 0 };
     let found = search.latest()?;
     let traces = found.iter().map(|(trace, sets)| search.shown(trace, sets, spans)).collect();
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
@@ -58,6 +59,8 @@ struct Search<'a> {
     program: &'a Program,
     reader: Reader<'a>,
     time: TimeRange,
+    /// When spans started that count.
+    counted: TimeRange,
     limit: usize,
     /// Bytes that the answer may need while it is made.
     memory: usize,
@@ -114,7 +117,7 @@ impl Search<'_> {
                 // It had begun by the end of the time, and was not over before.
                 let overlaps = trace.start() < self.time.to
                     && trace.start().saturating_add(trace.duration()) >= self.time.from;
-                let sets = if overlaps { evaluate(self.program, &trace)? } else { Vec::new() };
+                let sets = if overlaps { evaluate(self.program, &trace, self.counted)? } else { Vec::new() };
                 if sets.is_empty() {
                     self.control.give_memory(trace_size(&trace));
                 } else {
@@ -135,7 +138,12 @@ impl Search<'_> {
             matched: set.places.len() as u64,
             spans: set.places.iter().take(spans).map(|at| self.span(trace, *at)).collect(),
             told: set.told.iter().map(|(name, told)| (name.clone(), json(&told.value))).collect(),
-            times: set.told.iter().filter(|(_, told)| told.is_duration).map(|(name, _)| name.clone()).collect(),
+            times: set
+                .told
+                .iter()
+                .filter(|(_, told)| told.is_duration)
+                .map(|(name, _)| name.clone())
+                .collect(),
         };
         let root = trace.rows.iter().find(|row| row.parent.is_none());
         FoundTrace {

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::plan::{Number, Program, Set, Step, Value};
 use super::tree::{Places, Trace};
-use crate::query::engine::QueryError;
+use crate::query::engine::{QueryError, TimeRange};
 use crate::query::exec::bind::borrowed;
 use crate::query::traceql::{Aggregate, BinaryOp, Datum, Row, SpansetOp, arithmetic, compare};
 
@@ -61,9 +61,15 @@ pub(super) fn owned(datum: Datum<'_>) -> Datum<'static> {
     }
 }
 
-/// The sets that a trace has in the answer; none if it is not in it.
-pub(super) fn evaluate(program: &Program, trace: &Trace) -> Result<Vec<Spans>, QueryError> {
-    let all = Spans { places: trace.all(), told: Vec::new() };
+/// The sets that a trace has in the answer; none if it is not in it. Only spans that started then count.
+pub(super) fn evaluate(
+    program: &Program,
+    trace: &Trace,
+    started: TimeRange,
+) -> Result<Vec<Spans>, QueryError> {
+    let mut places = trace.all();
+    places.retain(|at| started.contains(trace.row(*at).start));
+    let all = Spans { places, told: Vec::new() };
     run(&program.steps, trace, vec![all])
 }
 
