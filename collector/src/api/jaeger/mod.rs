@@ -123,10 +123,9 @@ async fn traces(State(state): State<ApiState>, parameters: Parameters) -> Result
     let body = if ids.is_empty() {
         let search = Search::of(&pairs).map_err(invalid)?;
         let request = search.request(crate::clock::unix_nanos());
-        answer(state, request, |answers, request, control| {
-            let found = answers.search(request, control)?;
-            let ids: Vec<String> = found.traces.into_iter().map(|trace| trace.trace_id).collect();
-            shown(answers, &ids, control)
+        answer(state, (search, request), |answers, (search, request), control| {
+            let traces = search.find(answers, request, control)?;
+            Ok(traces.iter().map(|spans| model::trace(spans)).collect())
         })
         .await
     } else {

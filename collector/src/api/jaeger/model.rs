@@ -90,6 +90,14 @@ fn span(span: &Span, scope: Option<&InstrumentationScope>, process: &str) -> Jso
     })
 }
 
+/// Whether a span, its resource or one of its events has an attribute with this value as text.
+pub(super) fn has(resource: Option<&Resource>, span: &Span, key: &str, value: &str) -> bool {
+    let is = |pair: &KeyValue| pair.key == key && text(pair.value.as_ref()) == value;
+    span.attributes.iter().any(is)
+        || resource.is_some_and(|resource| resource.attributes.iter().any(is))
+        || span.events.iter().any(|event| event.attributes.iter().any(is))
+}
+
 /// The parent first; a link to the parent says how it is one.
 fn references(span: &Span) -> Vec<Json> {
     let is_parent = |link: &&Link| link.trace_id == span.trace_id && link.span_id == span.parent_span_id;

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::HashSet;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
+use super::model;
+use crate::api::Answers;
 use crate::api::time::parse_duration;
 use crate::query::search::SearchRequest;
 use crate::query::traceql::{Field, Literal, Scope};
+use crate::query::{Control, QueryError};
 
 /// Traces of a search unless it says otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -69,6 +75,41 @@ impl Search {
         }
     }
 
+    /// The traces that it finds.
+    pub(super) fn find(
+        &self,
+        answers: &dyn Answers,
+        request: &SearchRequest,
+        control: &Control,
+    ) -> Result<Vec<Vec<ResourceSpans>>, QueryError> {
+        let found = answers.search(request, control)?;
+        let ids: Vec<String> = found.traces.iter().map(|trace| trace.trace_id.clone()).collect();
+        let mut traces = answers.traces(&ids, control)?;
+        if self.texts().next().is_some() {
+            let sets = found.traces.into_iter().flat_map(|trace| trace.sets);
+            let spans: HashSet<String> = sets.flat_map(|set| set.spans).map(|span| span.span_id).collect();
+            traces.retain(|trace| self.has_texts(trace, &spans));
+            traces.truncate(self.limit.unwrap_or(DEFAULT_LIMIT));
+        }
+        Ok(traces)
+    }
+
+    /// The tags whose value may be that of a list or a map, of which TraceQL can compare single elements only.
+    fn texts(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.tags.iter().filter(|(_, value)| value.starts_with(['[', '{']))
+    }
+
+    /// Whether one of these spans has all of them.
+    fn has_texts(&self, trace: &[ResourceSpans], found: &HashSet<String>) -> bool {
+        trace.iter().any(|of| {
+            let mut spans = of.scope_spans.iter().flat_map(|scope| &scope.spans);
+            spans.any(|span| {
+                found.contains(&hex::encode(&span.span_id))
+                    && self.texts().all(|(key, value)| model::has(of.resource.as_ref(), span, key, value))
+            })
+        })
+    }
+
     /// The question that it is.
     pub(super) fn request(&self, now: i64) -> SearchRequest {
         let mut conditions = Vec::new();
@@ -86,12 +127,15 @@ impl Search {
         }
         conditions.extend(self.tags.iter().map(|(key, value)| tag(key, value)));
         let end = self.end.unwrap_or(now);
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        // What is left of them is told by a look at the spans.
+        let (limit, spans) = if self.texts().next().is_some() { (MOST, MOST) } else { (limit, 1) };
         SearchRequest {
             q: format!("{{ {} }}", conditions.join(" && ")),
             start: Some(self.start.unwrap_or_else(|| now.saturating_sub(LOOKBACK)).min(end)),
             end: Some(end.saturating_add(1)),
-            limit: Some(self.limit.unwrap_or(DEFAULT_LIMIT)),
-            spans_per_set: Some(1),
+            limit: Some(limit),
+            spans_per_set: Some(spans),
             started_within: true,
         }
     }
@@ -153,6 +197,10 @@ fn tag(key: &str, value: &str) -> String {
     };
     for scope in [Scope::Span, Scope::Resource, Scope::Event] {
         let field = Field::Attribute { scope, key: key.to_owned() };
+        if value.starts_with(['[', '{']) {
+            ways.push(format!("{field} != nil"));
+            continue;
+        }
         ways.push(format!("{field} = {text}"));
         ways.extend(other.as_ref().map(|other| format!("{field} = {other}")));
     }

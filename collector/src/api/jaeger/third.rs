@@ -65,10 +65,9 @@ async fn trace(State(state): State<ApiState>, Path(id): Path<String>) -> Result<
 async fn traces(State(state): State<ApiState>, parameters: Parameters) -> Result<Response, JaegerThirdError> {
     let search = search(&pairs(parameters)?).map_err(invalid)?;
     let request = search.request(crate::clock::unix_nanos());
-    let found = answer(state, request, |answers, request, control| {
-        let found = answers.search(request, control)?;
-        let ids: Vec<String> = found.traces.into_iter().map(|trace| trace.trace_id).collect();
-        answers.traces(&ids, control).map(|traces| traces.into_iter().flatten().collect::<Vec<_>>())
+    let found = answer(state, (search, request), |answers, (search, request), control| {
+        let traces = search.find(answers, request, control)?;
+        Ok(traces.into_iter().flatten().collect::<Vec<_>>())
     });
     reply(&found.await.map_err(JaegerThirdError)?)
 }

@@ -202,7 +202,12 @@ impl<'a> Reader<'a> {
         let mut rows = self.rows(ids, fields, time, scanned)?;
         let traces = ids.iter().filter_map(|id| Some(Trace::new(*id, rows.remove(id)?)));
         let mut traces: Vec<Trace> = traces.collect();
-        traces.iter_mut().for_each(|trace| super::fill::fill(self.program, fields, trace));
+        for trace in &mut traces {
+            let before = trace_size(trace);
+            super::fill::fill(self.program, fields, trace);
+            // What is given back later is all of it.
+            self.control.take_memory(trace_size(trace).saturating_sub(before))?;
+        }
         Ok(traces)
     }
 
