@@ -2,6 +2,7 @@
 
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
+use crate::query::over_time::{OverTimeAnswer, OverTimeRequest};
 use crate::query::report::{Report, ReportRequest};
 use crate::query::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
@@ -32,6 +33,12 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`].
     fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError>;
+
+    /// Numbers over time.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn over_time(&self, request: &OverTimeRequest, control: &Control) -> Result<OverTimeAnswer, QueryError>;
 
     /// Counts spans.
     ///
@@ -137,6 +144,10 @@ impl Answers for crate::query::exec::Queries {
 
     fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError> {
         self.search(request, control)
+    }
+
+    fn over_time(&self, request: &OverTimeRequest, control: &Control) -> Result<OverTimeAnswer, QueryError> {
+        self.over_time(request, control)
     }
 
     fn count(&self, request: &CountRequest, control: &Control) -> Result<CountAnswer, QueryError> {

@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod exec;
 pub(crate) mod metrics;
+pub mod over_time;
 pub mod report;
 pub mod request;
 pub mod rollup;

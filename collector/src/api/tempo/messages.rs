@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use serde_json::Value as Json;
 
-use crate::protojson::{Object, Style, key_value, resource_spans};
+use crate::protojson::{Object, Style, double, key_value, resource_spans};
 
 /// A message that can be shown as JSON.
 pub(super) trait Shown: Message {
@@ -138,14 +138,99 @@ pub(super) struct TagValue {
     pub(super) value: String,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct QueryRangeResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) series: Vec<TimeSeries>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) metrics: Option<SearchMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) samples: Vec<Sample>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Sample {
+    #[prost(double, tag = "1")]
+    pub(super) value: f64,
+    #[prost(int64, tag = "2")]
+    pub(super) timestamp_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct QueryInstantResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) series: Vec<InstantSeries>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) metrics: Option<SearchMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct InstantSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(double, tag = "2")]
+    pub(super) value: f64,
+}
+
+impl SearchMetrics {
+    fn json(&self) -> Json {
+        Object::default()
+            .count("inspectedTraces", self.inspected_traces)
+            .count("completedJobs", self.completed_jobs)
+            .count("totalJobs", self.total_jobs)
+            .long("inspectedSpans", self.inspected_spans)
+            .json()
+    }
+}
+
+/// A number is left out if it is 0.
+fn with_value(object: Object, value: f64) -> Json {
+    if value == 0.0 { object.json() } else { object.with("value", double(value)).json() }
+}
+
+impl Shown for QueryRangeResponse {
+    fn json(&self) -> Json {
+        let series = self.series.iter().map(|series| {
+            let samples = series.samples.iter().map(|sample| {
+                let object = Object::default().text("timestampMs", &sample.timestamp_ms.to_string());
+                with_value(object, sample.value)
+            });
+            Object::default()
+                .list("labels", series.labels.iter().map(key_value))
+                .list("samples", samples)
+                .json()
+        });
+        let series = series.collect();
+        Object::default()
+            .with("series", series)
+            .with("metrics", self.metrics.unwrap_or_default().json())
+            .json()
+    }
+}
+
+impl Shown for QueryInstantResponse {
+    fn json(&self) -> Json {
+        let series = self.series.iter().map(|series| {
+            let object = Object::default().list("labels", series.labels.iter().map(key_value));
+            with_value(object, series.value)
+        });
+        let series = series.collect();
+        Object::default()
+            .with("series", series)
+            .with("metrics", self.metrics.unwrap_or_default().json())
+            .json()
+    }
+}
+
 impl Shown for SearchResponse {
     fn json(&self) -> Json {
         let metrics = self.metrics.unwrap_or_default();
-        let metrics = Object::default()
-            .count("inspectedTraces", metrics.inspected_traces)
-            .count("completedJobs", metrics.completed_jobs)
-            .count("totalJobs", metrics.total_jobs)
-            .long("inspectedSpans", metrics.inspected_spans);
         let traces = self.traces.iter().map(TraceSearchMetadata::json).collect();
         Object::default().with("traces", traces).with("metrics", metrics.json()).json()
     }

@@ -1,7 +1,9 @@
-//! The HTTP API of Grafana Tempo 3.0, as far as its data source asks it: searches, traces, names and values of attributes.
+//! The HTTP API of Grafana Tempo 3.0, as far as its data source asks it: searches, traces, names and values of attributes, numbers
+//! over time.
 //! Answers are JSON, or protobuf for those who accept it; errors are plain text, as Tempo's are.
 
 mod messages;
+mod metrics;
 mod search;
 mod tags;
 mod traces;
@@ -29,6 +31,8 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/api/v2/search/tags", get(tags::scoped_names))
         .route("/api/search/tag/{tag}/values", get(tags::values))
         .route("/api/v2/search/tag/{tag}/values", get(tags::typed_values))
+        .route("/api/metrics/query_range", get(metrics::range))
+        .route("/api/metrics/query", get(metrics::instant))
         .route("/api/echo", get(|| async { "echo" }))
         .route("/status/buildinfo", get(build))
         .route("/api/status/buildinfo", get(build))

@@ -198,7 +198,7 @@ fn span(span: &search::FoundSpan) -> FoundSpan {
 }
 
 /// A value as Tempo shows it: times are texts.
-fn any(value: &Json, is_time: bool) -> AnyValue {
+pub(super) fn any(value: &Json, is_time: bool) -> AnyValue {
     use any_value::Value as Any;
     let value = match value {
         Json::Null => Any::StringValue("nil".to_owned()),

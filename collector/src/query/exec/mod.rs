@@ -10,6 +10,7 @@ mod filter;
 mod logs;
 pub(crate) mod metrics;
 mod otlp;
+mod over_time;
 mod parallel;
 mod render;
 mod report;
@@ -36,6 +37,7 @@ use arrow_array::RecordBatch;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::engine::{Columns, Control, Engine, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
+use super::over_time::{OverTimeAnswer, OverTimeRequest};
 use super::report::{Report, ReportRequest};
 use super::request::{
     CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
@@ -208,6 +210,18 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn search(&self, request: &SearchRequest, control: &Control) -> Result<SearchAnswer, QueryError> {
         traces::answer(self, request, control)
+    }
+
+    /// Numbers over time, by a query of TraceQL metrics.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds.
+    pub fn over_time(
+        &self,
+        request: &OverTimeRequest,
+        control: &Control,
+    ) -> Result<OverTimeAnswer, QueryError> {
+        over_time::answer(self, request, control)
     }
 
     /// How many spans match.

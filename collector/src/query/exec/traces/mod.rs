@@ -10,4 +10,5 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::search::answer;
+pub(super) use self::search::{answer, each};
+pub(super) use self::spansets::owned;

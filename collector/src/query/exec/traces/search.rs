@@ -12,7 +12,7 @@ use super::tree::{Row, Trace};
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::{Queries, bounded, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest, ServiceSpans};
-use crate::query::traceql::{Body, Datum, Field, Intrinsic, parse};
+use crate::query::traceql::{Body, Datum, Field, Intrinsic, Pipeline, Stage, parse};
 
 const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
@@ -51,6 +51,54 @@ pub(in crate::query::exec) fn answer(
     let traces = found.iter().map(|(trace, sets)| search.shown(trace, sets, spans)).collect();
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
     Ok(SearchAnswer { traces, ignored_hints, scanned: search.scanned })
+}
+
+/// Calls with the start and the fields of each span that a pipeline leaves of those that started in a time; returns how many
+/// spans were looked at.
+pub(in crate::query::exec) fn each(
+    queries: &Queries,
+    pipeline: &Pipeline,
+    fields: &[Field],
+    time: TimeRange,
+    control: &Control,
+    mut visit: impl FnMut(i64, &[Datum<'static>]) -> Result<(), QueryError>,
+) -> Result<u64, QueryError> {
+    let mut pipeline = pipeline.clone();
+    pipeline.stages.push(Stage::Select(fields.to_vec()));
+    let program = Program::new(&pipeline)?;
+    let reader = Reader::new(queries, &program, control);
+    let memory = queries.limits.memory;
+    let mut search = Search {
+        program: &program,
+        reader,
+        time,
+        counted: time,
+        limit: usize::MAX,
+        memory,
+        control,
+        scanned: 0,
+    };
+    let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
+    let wide = search.wide();
+    let ids = search.reader.all(wide, &mut search.scanned)?;
+    let mut failed = None;
+    for ids in ids.chunks(FIRST) {
+        let found = search.found(ids, &program.fields)?;
+        for (trace, sets) in &found {
+            for at in sets.iter().flat_map(|set| &set.places) {
+                let row = trace.row(*at);
+                let value = |place: &Option<usize>| place.and_then(|place| row.values.get(place)).cloned();
+                let values: Vec<Datum<'static>> =
+                    places.iter().map(|place| value(place).unwrap_or(Datum::Nil)).collect();
+                failed = failed.or(visit(row.start, &values).err());
+            }
+        }
+        search.give_back(&found);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    Ok(search.scanned)
 }
 
 type Found = (Trace, Vec<Spans>);

@@ -47,7 +47,7 @@ impl Value {
 }
 
 /// A value that borrows nothing.
-pub(super) fn owned(datum: Datum<'_>) -> Datum<'static> {
+pub(in crate::query::exec) fn owned(datum: Datum<'_>) -> Datum<'static> {
     match datum {
         Datum::Nil => Datum::Nil,
         Datum::Bool(value) => Datum::Bool(value),

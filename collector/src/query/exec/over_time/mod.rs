@@ -1,0 +1,79 @@
+//! Numbers over time, as TraceQL metrics have them (Tempo 3.0).
+
+mod combine;
+mod read;
+mod series;
+
+use self::series::{Grid, Groups};
+use super::Queries;
+use crate::query::engine::{Control, QueryError};
+use crate::query::over_time::{OverTimeAnswer, OverTimeRequest, Series};
+use crate::query::traceql::{Body, Function, Metrics, parse};
+
+pub(super) fn answer(
+    queries: &Queries,
+    request: &OverTimeRequest,
+    control: &Control,
+) -> Result<OverTimeAnswer, QueryError> {
+    let query = parse(&request.q)?;
+    let Body::Metrics(metrics) = &query.body else {
+        return Err(QueryError::invalid(
+            "the query finds spans, and no numbers over time; end it with a function such as `| rate()`",
+        ));
+    };
+    let grid = Grid::new(request)?;
+    let mut asked = Asked { queries, grid, control, scanned: 0 };
+    let mut series = match asked.series(metrics)? {
+        Numbers::Series(series) => series,
+        Numbers::Same(number) => {
+            let samples = grid.times().map(|time| (time, number)).collect();
+            vec![Series { labels: Vec::new(), samples }]
+        }
+    };
+    series.retain(|series| !series.samples.is_empty());
+    series.sort_by_key(combine::key);
+    let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
+    Ok(OverTimeAnswer { series, ignored_hints, scanned: asked.scanned })
+}
+
+/// What a part of a query comes to.
+enum Numbers {
+    /// The same number at all times.
+    Same(f64),
+    Series(Vec<Series>),
+}
+
+struct Asked<'a> {
+    queries: &'a Queries,
+    grid: Grid,
+    control: &'a Control,
+    scanned: u64,
+}
+
+impl Asked<'_> {
+    fn series(&mut self, metrics: &Metrics) -> Result<Numbers, QueryError> {
+        Ok(match metrics {
+            Metrics::Literal(literal) => Numbers::Same(combine::number(literal)),
+            Metrics::Of { function: Function::Compare { .. }, .. } => {
+                let message = "`compare` is TraceQL, but this version does not answer it".to_owned();
+                return Err(QueryError::Unsupported { message, at: None });
+            }
+            Metrics::Of { spans, function, by } => {
+                let (groups, scanned): (Groups, u64) =
+                    read::read(self.queries, self.grid, spans, function, by, self.control)?;
+                self.scanned += scanned;
+                Numbers::Series(groups.finish(self.grid, function, by))
+            }
+            Metrics::Binary { op, left, right } => {
+                combine::joined(*op, self.series(left)?, self.series(right)?)
+            }
+            Metrics::Then { of, steps } => {
+                let mut numbers = self.series(of)?;
+                for step in steps {
+                    numbers = combine::second(step, numbers);
+                }
+                numbers
+            }
+        })
+    }
+}

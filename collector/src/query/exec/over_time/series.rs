@@ -1,0 +1,296 @@
+//! Intervals, what is counted in each, and the series that it makes.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use serde_json::Value as Json;
+
+use crate::query::engine::{Control, QueryError, TimeRange};
+use crate::query::exec::stats;
+use crate::query::over_time::{OverTimeRequest, Series};
+use crate::query::traceql::{Aggregate, Datum, Expr, Field, Function, is_duration};
+
+/// Intervals of a series at most.
+const MOST_INTERVALS: i64 = 11_000;
+/// The label of a series that is not grouped.
+pub(super) const NAME: &str = "__name__";
+const SECOND: f64 = 1e9;
+
+/// The intervals of a question: each ends at its time, which is in it, and the first begins a step before its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    first: i64,
+    /// The length of an interval.
+    step: i64,
+    count: usize,
+    /// Whether there is one over all of the time, with both of its ends.
+    single: bool,
+}
+
+impl Grid {
+    pub(super) fn new(request: &OverTimeRequest) -> Result<Self, QueryError> {
+        let OverTimeRequest { start, end, step, .. } = *request;
+        if start >= end {
+            return Err(QueryError::invalid(format!(
+                "the time range ends ({end}) before it starts ({start})"
+            )));
+        }
+        let Some(step) = step else {
+            return Ok(Self { first: end, step: end.saturating_sub(start), count: 1, single: true });
+        };
+        if step <= 0 {
+            return Err(QueryError::invalid(format!("step is {step} ns, expected more than 0")));
+        }
+        let first = start - start.rem_euclid(step);
+        let count = end.saturating_sub(first).saturating_add(step - 1) / step + 1;
+        if count > MOST_INTERVALS {
+            return Err(QueryError::invalid(format!(
+                "{count} intervals were asked for, at most {MOST_INTERVALS} are answered; ask for a longer step"
+            )));
+        }
+        Ok(Self { first, step, count: usize::try_from(count).unwrap_or(0), single: false })
+    }
+
+    /// The ends of the intervals.
+    pub(super) fn times(self) -> impl Iterator<Item = i64> {
+        (0_i64..)
+            .take(self.count)
+            .map(move |place| self.first.saturating_add(self.step.saturating_mul(place)))
+    }
+
+    /// When spans started that count.
+    pub(super) fn range(self) -> TimeRange {
+        let last = self.times().last().unwrap_or(self.first);
+        let from = self.first.saturating_sub(self.step).saturating_add(i64::from(!self.single));
+        TimeRange { from, to: last.saturating_add(1) }
+    }
+
+    /// The interval of a time that is in the range.
+    pub(super) fn interval(self, time: i64) -> usize {
+        if self.single {
+            return 0;
+        }
+        let after = time.saturating_sub(self.first).saturating_add(self.step - 1);
+        usize::try_from(after.div_euclid(self.step)).unwrap_or(0).min(self.count - 1)
+    }
+}
+
+/// What is counted in an interval.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cell {
+    count: u64,
+    sum: f64,
+    min: f64,
+    max: f64,
+    /// How many values are above half of a power of two and up to it, by the power.
+    buckets: BTreeMap<u32, u64>,
+}
+
+impl Cell {
+    fn add(&mut self, value: f64) {
+        if self.count == 0 {
+            (self.min, self.max) = (value, value);
+        }
+        self.count += 1;
+        self.sum += value;
+        (self.min, self.max) = (self.min.min(value), self.max.max(value));
+    }
+
+    fn merge(&mut self, other: Self) {
+        if self.count == 0 {
+            (self.min, self.max) = (other.min, other.max);
+        } else if other.count > 0 {
+            (self.min, self.max) = (self.min.min(other.min), self.max.max(other.max));
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        for (power, count) in other.buckets {
+            *self.buckets.entry(power).or_default() += count;
+        }
+    }
+}
+
+/// What is counted, by the values of what is grouped by.
+#[derive(Default)]
+pub(super) struct Groups {
+    places: HashMap<String, usize>,
+    all: Vec<(Vec<Datum<'static>>, Vec<Cell>)>,
+}
+
+impl Groups {
+    /// The place of a group, a new one if need be.
+    pub(super) fn place(
+        &mut self,
+        values: Vec<Datum<'static>>,
+        grid: Grid,
+        control: &Control,
+    ) -> Result<usize, QueryError> {
+        let mut key = String::new();
+        for value in &values {
+            stats::write(value, &mut key);
+            key.push(',');
+        }
+        if let Some(&place) = self.places.get(&key) {
+            return Ok(place);
+        }
+        control.take_memory(grid.count * size_of::<Cell>() + 2 * key.len())?;
+        self.places.insert(key, self.all.len());
+        self.all.push((values, vec![Cell::default(); grid.count]));
+        Ok(self.all.len() - 1)
+    }
+
+    /// Counts a span; one that lacks what is asked for is left aside.
+    pub(super) fn add(&mut self, place: usize, interval: usize, function: &Function, value: &Datum<'_>) {
+        let cell = &mut self.all[place].1[interval];
+        match function {
+            Function::HistogramOverTime(_) | Function::QuantileOverTime(..) => {
+                if let Datum::Int(number) = value
+                    && let Some(number) = u64::try_from(*number).ok().filter(|number| *number >= 2)
+                {
+                    *cell.buckets.entry(u64::BITS - (number - 1).leading_zeros()).or_default() += 1;
+                }
+            }
+            Function::OverTime(..) => match value {
+                #[expect(clippy::cast_precision_loss, reason = "as the language has numbers")]
+                Datum::Int(number) => cell.add(*number as f64),
+                Datum::Float(number) => cell.add(*number),
+                _ => {}
+            },
+            _ => cell.count += 1,
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self, grid: Grid, control: &Control) -> Result<(), QueryError> {
+        for (values, cells) in other.all {
+            let place = self.place(values, grid, control)?;
+            for (known, cell) in self.all[place].1.iter_mut().zip(cells) {
+                known.merge(cell);
+            }
+        }
+        Ok(())
+    }
+
+    /// The series of a function.
+    pub(super) fn finish(self, grid: Grid, function: &Function, by: &[Field]) -> Vec<Series> {
+        let mut out = Vec::new();
+        for (values, cells) in self.all {
+            let labels = labels(by, &values, function);
+            let mut push = |labels, number: &dyn Fn(&Cell) -> Option<f64>| {
+                let samples = grid.times().zip(&cells);
+                let samples = samples.filter_map(|(time, cell)| Some((time, number(cell)?))).collect();
+                out.push(Series { labels, samples });
+            };
+            match function {
+                Function::HistogramOverTime(field) => {
+                    let powers: BTreeMap<u32, ()> =
+                        cells.iter().flat_map(|cell| cell.buckets.keys()).map(|power| (*power, ())).collect();
+                    for power in powers.into_keys() {
+                        let mut labels = labels.clone();
+                        labels.retain(|(name, _)| name != NAME);
+                        labels.push(("__bucket".to_owned(), (largest(power) / unit(field)).into()));
+                        push(labels, &|cell| {
+                            Some(counted(cell.buckets.get(&power).copied().unwrap_or_default()))
+                        });
+                    }
+                }
+                Function::QuantileOverTime(field, quantiles) => {
+                    if cells.iter().all(|cell| cell.buckets.is_empty()) {
+                        continue;
+                    }
+                    for &quantile in quantiles {
+                        let mut labels = labels.clone();
+                        labels.retain(|(name, _)| name != NAME);
+                        labels.push(("p".to_owned(), quantile.into()));
+                        push(labels, &|cell| Some(value_at(quantile, &cell.buckets) / unit(field)));
+                    }
+                }
+                Function::OverTime(aggregate, field) => {
+                    push(labels, &|cell| (cell.count > 0).then(|| aggregated(*aggregate, cell) / unit(field)))
+                }
+                Function::Rate => {
+                    push(labels, &|cell| Some(counted(cell.count) / (seconds(grid.step))));
+                }
+                _ => push(labels, &|cell| Some(counted(cell.count))),
+            }
+        }
+        out
+    }
+}
+
+fn aggregated(aggregate: Aggregate, cell: &Cell) -> f64 {
+    match aggregate {
+        Aggregate::Min => cell.min,
+        Aggregate::Max => cell.max,
+        Aggregate::Sum => cell.sum,
+        Aggregate::Avg => cell.sum / counted(cell.count),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an answer has doubles")]
+const fn counted(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an answer has doubles")]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / SECOND
+}
+
+/// By what values are divided: those that are nanoseconds are shown as seconds.
+fn unit(field: &Field) -> f64 {
+    if is_duration(&Expr::Field(field.clone())) { SECOND } else { 1.0 }
+}
+
+/// The largest value of a bucket.
+fn largest(power: u32) -> f64 {
+    2_f64.powi(i32::try_from(power).unwrap_or(i32::MAX))
+}
+
+/// A quantile of values of which the powers of two above them are known: between these it grows exponentially.
+fn value_at(quantile: f64, buckets: &BTreeMap<u32, u64>) -> f64 {
+    let total: u64 = buckets.values().sum();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a count")]
+    let wanted = ((quantile * counted(total)).ceil() as u64).max(1);
+    let (mut before, mut previous) = (0, None);
+    for (&power, &count) in buckets {
+        if before + count == wanted {
+            return largest(power);
+        }
+        if before + count > wanted {
+            let (from, to) = (previous.unwrap_or(power - 1), power);
+            let part = counted(wanted - before) / counted(count);
+            return 2_f64.powf(f64::from(from) + (f64::from(to) - f64::from(from)) * part);
+        }
+        before += count;
+        previous = Some(power);
+    }
+    0.0
+}
+
+/// The values that are there; if none is, the first; of what is not grouped, the name of the function.
+fn labels(by: &[Field], values: &[Datum<'static>], function: &Function) -> Vec<(String, Json)> {
+    let label = |(field, value): (&Field, &Datum<'static>)| {
+        let mut text = String::new();
+        stats::write(value, &mut text);
+        (field.to_string(), serde_json::from_str(&text).unwrap_or_default())
+    };
+    let all: Vec<(String, Json)> = by.iter().zip(values).map(label).collect();
+    let there: Vec<(String, Json)> = all.iter().filter(|(_, value)| !value.is_null()).cloned().collect();
+    if !there.is_empty() {
+        return there;
+    }
+    match all.into_iter().next() {
+        Some(first) => vec![first],
+        None => vec![(NAME.to_owned(), name(function).into())],
+    }
+}
+
+fn name(function: &Function) -> String {
+    match function {
+        Function::Rate => "rate".to_owned(),
+        Function::OverTime(aggregate, _) => format!("{}_over_time", aggregate.text()),
+        Function::HistogramOverTime(_) => "histogram_over_time".to_owned(),
+        Function::QuantileOverTime(..) => "quantile_over_time".to_owned(),
+        _ => "count_over_time".to_owned(),
+    }
+}
