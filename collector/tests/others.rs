@@ -135,6 +135,39 @@ async fn tempos_data_source_finds_traces_and_what_to_ask_for() {
 
 /// Feature: K9
 #[tokio::test]
+async fn tempos_data_source_draws_numbers_over_time() {
+    let (server, _dir) = served().await;
+    let q = encoded("{} | count_over_time() by (resource.service.name)");
+    let label = |name: &str| json!([{"key": "resource.service.name", "value": {"stringValue": name}}]);
+    let (_, found) = get(&server, &format!("/api/metrics/query?q={q}&start=1789999999&end=1790000001")).await;
+    assert_eq!(
+        found["series"],
+        json!([{"labels": label("shop"), "value": 2.0}, {"labels": label("stock"), "value": 1.0}])
+    );
+    // An interval ends at its time, which is in it.
+    let (_, found) =
+        get(&server, &format!("/api/metrics/query_range?q={q}&start=1790000000&end=1790000001&step=2ms"))
+            .await;
+    let samples: Vec<(&str, f64)> = found["series"][0]["samples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|sample| Some((sample["timestampMs"].as_str()?, sample.get("value")?.as_f64()?)))
+        .collect();
+    assert_eq!(samples, [("1790000000002", 1.0), ("1790000000004", 1.0)]);
+    assert_eq!(found["series"][0]["samples"].as_array().unwrap().len(), 501);
+    for wrong in [
+        "q=%7B%7D",
+        "q=%7B%7D%7Crate()&step=0",
+        "q=%7B%7D%7Crate()&start=5&end=4",
+        "q=%7B%7D%7Crate()&step=1ns",
+    ] {
+        assert_eq!(get(&server, &format!("/api/metrics/query_range?{wrong}")).await.0, 400, "{wrong}");
+    }
+}
+
+/// Feature: K9
+#[tokio::test]
 async fn a_trace_is_what_was_sent_in_every_form() {
     let (server, _dir) = served().await;
     let sent: TracesData = serde_json::from_value(spans()).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod exec;
+mod go_duration;
 pub(crate) mod metrics;
 pub mod over_time;
 pub mod report;
@@ -16,3 +17,4 @@ pub mod traceql;
 pub use engine::{
     Columns, Control, Engine, Must, Order, Part, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
+pub(crate) use go_duration::go_duration;

@@ -16,7 +16,7 @@ use crate::ingest::{Ingest as _, Signal};
 use crate::query::request::SortBy;
 use crate::store::{Options, Store};
 
-const BASE: i64 = 1_790_000_000_000_000_000;
+pub(super) const BASE: i64 = 1_790_000_000_000_000_000;
 const SPANS: i64 = 9_000;
 
 fn attribute(key: &str, value: Any) -> KeyValue {

@@ -109,8 +109,8 @@ pub(super) fn second(step: &Second, numbers: Numbers) -> Numbers {
                 one.samples.retain(|(_, value)| holds(*op, *value, right));
             }
         }
-        Second::TopK(most) => best(&mut series, *most, |a, b| b.total_cmp(&a)),
-        Second::BottomK(most) => best(&mut series, *most, |a, b| a.total_cmp(&b)),
+        Second::TopK(most) => best(&mut series, *most, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))),
+        Second::BottomK(most) => best(&mut series, *most, |a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))),
     }
     series.retain(|one| !one.samples.is_empty());
     Numbers::Series(series)
@@ -130,15 +130,15 @@ fn holds(op: BinaryOp, left: f64, right: f64) -> bool {
     }
 }
 
-/// Leaves at each time the samples of so many series, the first in this order; of the same values those with the first labels.
-fn best(series: &mut [Series], most: i64, order: impl Fn(f64, f64) -> Ordering) {
+/// Leaves at each time the samples of so many series, the first in this order of values and of places by labels.
+fn best(series: &mut [Series], most: i64, order: impl Fn(&(f64, usize), &(f64, usize)) -> Ordering) {
     series.sort_by_key(key);
     let mut at: BTreeMap<i64, Vec<(f64, usize)>> = BTreeMap::new();
     for (place, one) in series.iter().enumerate() {
         one.samples.iter().for_each(|(time, value)| at.entry(*time).or_default().push((*value, place)));
     }
     for values in at.values_mut() {
-        values.sort_by(|a, b| order(a.0, b.0).then(a.1.cmp(&b.1)));
+        values.sort_by(&order);
         values.truncate(usize::try_from(most).unwrap_or(0));
     }
     for (place, one) in series.iter_mut().enumerate() {

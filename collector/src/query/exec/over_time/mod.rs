@@ -4,6 +4,9 @@ mod combine;
 mod read;
 mod series;
 
+#[cfg(test)]
+mod tests;
+
 use self::series::{Grid, Groups};
 use super::Queries;
 use crate::query::engine::{Control, QueryError};

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::stats;
+use crate::query::go_duration;
 use crate::query::over_time::{OverTimeRequest, Series};
-use crate::query::traceql::{Aggregate, Datum, Expr, Field, Function, is_duration};
+use crate::query::traceql::{Aggregate, Datum, Expr, Field, Function, Intrinsic, is_duration};
 
 /// Intervals of a series at most.
 const MOST_INTERVALS: i64 = 11_000;
@@ -171,8 +172,15 @@ impl Groups {
     }
 
     /// The series of a function.
-    pub(super) fn finish(self, grid: Grid, function: &Function, by: &[Field]) -> Vec<Series> {
+    pub(super) fn finish(mut self, grid: Grid, function: &Function, by: &[Field]) -> Vec<Series> {
         let mut out = Vec::new();
+        // Of no span at all the number is 0, if it is not that of something.
+        if self.all.is_empty()
+            && by.is_empty()
+            && matches!(function, Function::Rate | Function::CountOverTime)
+        {
+            self.all.push((Vec::new(), vec![Cell::default(); grid.count]));
+        }
         for (values, cells) in self.all {
             let labels = labels(by, &values, function);
             let mut push = |labels, number: &dyn Fn(&Cell) -> Option<f64>| {
@@ -237,8 +245,9 @@ fn seconds(nanos: i64) -> f64 {
 }
 
 /// By what values are divided: those that are nanoseconds are shown as seconds.
-fn unit(field: &Field) -> f64 {
-    if is_duration(&Expr::Field(field.clone())) { SECOND } else { 1.0 }
+const fn unit(field: &Field) -> f64 {
+    // As in Tempo, not that of the trace nor the time since the start.
+    if matches!(field, Field::Intrinsic(Intrinsic::Duration)) { SECOND } else { 1.0 }
 }
 
 /// The largest value of a bucket.
@@ -272,7 +281,11 @@ fn labels(by: &[Field], values: &[Datum<'static>], function: &Function) -> Vec<(
     let label = |(field, value): (&Field, &Datum<'static>)| {
         let mut text = String::new();
         stats::write(value, &mut text);
-        (field.to_string(), serde_json::from_str(&text).unwrap_or_default())
+        let shown = match value {
+            Datum::Int(nanos) if is_duration(&Expr::Field(field.clone())) => go_duration(*nanos).into(),
+            _ => serde_json::from_str(&text).unwrap_or_default(),
+        };
+        (field.to_string(), shown)
     };
     let all: Vec<(String, Json)> = by.iter().zip(values).map(label).collect();
     let there: Vec<(String, Json)> = all.iter().filter(|(_, value)| !value.is_null()).cloned().collect();
