@@ -50,7 +50,7 @@ fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {
     pairs.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text)
 }
 
-fn data(data: Json, total: usize) -> Response {
+fn data(data: &Json, total: usize) -> Response {
     json_text(json!({"data": data, "total": total, "limit": 0, "offset": 0, "errors": null}).to_string())
 }
 
@@ -87,7 +87,7 @@ fn operations_of(
 async fn services(State(state): State<ApiState>) -> Result<Response, JaegerError> {
     let names = answer(state, (), |answers, (), control| service_names(answers, control)).await;
     let names = names.map_err(JaegerError)?;
-    Ok(data(json!(names), names.len()))
+    Ok(data(&json!(names), names.len()))
 }
 
 async fn operations(State(state): State<ApiState>, parameters: Parameters) -> Result<Response, JaegerError> {
@@ -101,7 +101,7 @@ async fn operations(State(state): State<ApiState>, parameters: Parameters) -> Re
     });
     let found = found.await.map_err(JaegerError)?;
     let shown: Vec<Json> = found.iter().map(|(name, kind)| json!({"name": name, "spanKind": kind})).collect();
-    Ok(data(json!(shown), shown.len()))
+    Ok(data(&json!(shown), shown.len()))
 }
 
 async fn operation_names(
@@ -113,7 +113,7 @@ async fn operation_names(
     let mut names: Vec<String> =
         found.await.map_err(JaegerError)?.into_iter().map(|(name, _)| name).collect();
     names.dedup();
-    Ok(data(json!(names), names.len()))
+    Ok(data(&json!(names), names.len()))
 }
 
 async fn traces(State(state): State<ApiState>, parameters: Parameters) -> Result<Response, JaegerError> {
@@ -133,7 +133,7 @@ async fn traces(State(state): State<ApiState>, parameters: Parameters) -> Result
     };
     let traces = body.map_err(JaegerError)?;
     let total = traces.len();
-    Ok(data(traces.into(), total))
+    Ok(data(&traces.into(), total))
 }
 
 fn shown(answers: &dyn Answers, ids: &[String], control: &Control) -> Result<Vec<Json>, QueryError> {
@@ -145,7 +145,7 @@ async fn trace(State(state): State<ApiState>, Path(id): Path<String>) -> Result<
     if spans.is_empty() {
         return Err(JaegerError(ApiError::NoSuchTrace("of this id".to_owned())));
     }
-    Ok(data(json!([model::trace(&spans)]), 1))
+    Ok(data(&json!([model::trace(&spans)]), 1))
 }
 
 /// A trace at the root, where both Jaeger's and Tempo's API have it: whoever takes protobuf is Tempo's, and JSON has what
@@ -191,5 +191,5 @@ async fn dependencies(
         .iter()
         .map(|of| json!({"parent": of.parent, "child": of.child, "callCount": of.calls}))
         .collect();
-    Ok(data(json!(shown), shown.len()))
+    Ok(data(&json!(shown), shown.len()))
 }

@@ -256,6 +256,6 @@ mod tests {
             assert!(error.contains(wanted), "{error}");
         }
         let query = ask(&[("service", "s"), ("operation", "o"), ("minDuration", "1.5ms")]).unwrap();
-        assert_eq!(query, "{ resource.service.name = `s` && name = `o` && duration >= 1500000ns }");
+        assert_eq!(query, r#"{ resource.service.name = "s" && name = "o" && duration >= 1500000ns }"#);
     }
 }

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn tags_are_queries() {
         assert_eq!(tag("error", "true"), "{ status = error }");
-        assert_eq!(tag("service.name", "a.b"), r"{ .service.name =~ `(?is).*a\.b.*` }");
+        assert_eq!(tag("service.name", "a.b"), r#"{ .service.name =~ "(?is).*a\\.b.*" }"#);
         for (key, value) in [("n", "500"), ("a key", "it's `x`"), ("b", "true"), ("name", "\"")] {
             let query = tag(key, value);
             crate::query::traceql::parse(&query).unwrap_or_else(|error| panic!("{query}: {error}"));

@@ -38,8 +38,7 @@ pub(in crate::query::exec) fn answer(
     let time = time_range(request.start, request.end)?;
     let query = parse(&request.q)?;
     let Body::Spans(pipeline) = &query.body else {
-        let message =
-            "numbers over time are TraceQL, but a search finds traces; this version does not answer them";
+        let message = "the query comes to numbers over time, and a search finds traces; `/api/metrics/query_range` answers it";
         return Err(QueryError::Unsupported { message: message.to_owned(), at: None });
     };
     let program = Program::new(pipeline)?;
@@ -81,7 +80,6 @@ pub(in crate::query::exec) fn each(
     let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
     let wide = search.wide();
     let ids = search.reader.all(wide, &mut search.scanned)?;
-    let mut failed = None;
     for ids in ids.chunks(FIRST) {
         let found = search.found(ids, &program.fields)?;
         for (trace, sets) in &found {
@@ -90,13 +88,10 @@ pub(in crate::query::exec) fn each(
                 let value = |place: &Option<usize>| place.and_then(|place| row.values.get(place)).cloned();
                 let values: Vec<Datum<'static>> =
                     places.iter().map(|place| value(place).unwrap_or(Datum::Nil)).collect();
-                failed = failed.or(visit(row.start, &values).err());
+                visit(row.start, &values)?;
             }
         }
         search.give_back(&found);
-        if let Some(error) = failed {
-            return Err(error);
-        }
     }
     Ok(search.scanned)
 }
