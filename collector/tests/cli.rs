@@ -150,3 +150,33 @@ fn help_teaches_with_examples() {
     }
     assert_eq!(agentvitals(&["--version"]).status.code(), Some(0));
 }
+
+#[test]
+fn a_query_is_explained_without_a_server() {
+    for (query, code, parts) in [
+        (
+            "{ status = error } | count() > 2",
+            0,
+            &["spans with status = error", "count() > 2", "whole traces"][..],
+        ),
+        ("{ .a = 1 }", 0, &["spans with .a = 1", "single spans"]),
+        ("{ .a = 1 } >> { .b = 2 }", 0, &["`>>`"]),
+        (
+            "{} | rate() by (.a) | topk(3) with (sample=true)",
+            0,
+            &["for each .a", "topk(3)", "query_range", "`sample`"],
+        ),
+        ("{} | compare({ status = error })", 3, &["does not answer it"]),
+    ] {
+        let output = agentvitals(&["spans", "--explain", query]);
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{query}: {shown}{}", text(&output.stderr));
+        parts.iter().for_each(|part| assert!(shown.contains(part), "{part} is not in\n{shown}"));
+    }
+    let output = agentvitals(&["spans", "--explain", "{ .a = }"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("{ .a = }\nerror:          ^"), "{}", text(&output.stderr));
+    let output = agentvitals(&["spans", "--explain", "{ .a = 1 }", "--json"]);
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&explained["kind"], &explained["runs"]), (&"filter".into(), &true.into()));
+}

@@ -11,15 +11,18 @@ use crate::query::request::{
 use crate::show::{self, duration};
 use crate::store::Deleted;
 
-/// Finds spans by a TraceQL span filter.
+/// Finds spans by a TraceQL query: a span filter, relations between spans of a trace, a pipeline.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  agentvitals spans '{ .gen_ai.agent.name = \"planner\" && status = error }'\n  agentvitals spans '{ duration > 2s }' --order slowest --json"
+    after_help = "Examples:\n  agentvitals spans '{ .gen_ai.agent.name = \"planner\" && status = error }'\n  agentvitals spans '{ duration > 2s }' --order slowest --json\n  agentvitals spans '{ .gen_ai.agent.name = \"planner\" } >> { status = error }'\n  agentvitals spans --explain '{ status = error } | count() > 2'\n\nExit codes of --explain: 0 the query runs, 2 it is none, 3 it is one that this version does not answer."
 )]
 pub(super) struct SpansArguments {
-    /// The filter; all spans without one
+    /// The query; all spans without one
     #[arg(default_value = "")]
     filter: String,
+    /// Checks and explains the query; no server is asked
+    #[arg(long)]
+    explain: bool,
     /// At most so many
     #[arg(long, default_value_t = 20)]
     limit: usize,
@@ -95,6 +98,9 @@ pub(super) fn count(arguments: &CountArguments, terminal: &mut Terminal<'_>) -> 
 }
 
 pub(super) fn spans(arguments: &SpansArguments, terminal: &mut Terminal<'_>) -> Result<u8, End> {
+    if arguments.explain {
+        return super::explain::explain(&arguments.filter, arguments.common.json, terminal);
+    }
     let order = match arguments.order.as_str() {
         "newest" => SortBy::Newest,
         "oldest" => SortBy::Oldest,

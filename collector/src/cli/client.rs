@@ -175,11 +175,15 @@ fn refused(status: u16, body: &[u8], query: &str) -> Error {
     let error = &body["error"];
     let mut message =
         error["message"].as_str().map_or_else(|| format!("the server answers {status}"), str::to_owned);
-    if let Some(at) =
-        error["at"].as_u64().and_then(|at| usize::try_from(at).ok()).filter(|&at| query.is_char_boundary(at))
-    {
-        let before = query[..at].chars().count();
-        message = format!("{message}\n  {query}\n  {}^", " ".repeat(before));
-    }
+    let at = error["at"].as_u64().and_then(|at| usize::try_from(at).ok());
+    message = pointed(message, at, query);
     if status == 400 { Error::input(message) } else { Error::failed(message) }
+}
+
+/// What is wrong, with the query and a mark below the place.
+pub(super) fn pointed(message: String, at: Option<usize>, query: &str) -> String {
+    match at.filter(|&at| query.is_char_boundary(at)) {
+        Some(at) => format!("{message}\n  {query}\n  {}^", " ".repeat(query[..at].chars().count())),
+        None => message,
+    }
 }

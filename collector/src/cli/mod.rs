@@ -3,6 +3,7 @@
 mod ask;
 mod client;
 mod demo;
+mod explain;
 mod health;
 mod load;
 mod report;

@@ -22,7 +22,8 @@ pub enum SortBy {
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a question")]
 pub struct SpansRequest {
-    /// A span filter of TraceQL; empty for all spans.
+    /// A query of TraceQL that finds spans; empty for all spans. What is more than a span filter is answered by a look at whole
+    /// traces.
     pub q: String,
     /// The start of the time range.
     pub start: Option<i64>,

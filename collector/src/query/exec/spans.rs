@@ -12,6 +12,7 @@ use crate::query::engine::{
     Columns, Control, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
 };
 use crate::query::request::{SortBy, Span, SpansAnswer, SpansRequest};
+use crate::query::traceql::{Body, Pipeline, parse};
 
 /// Spans of a page unless said otherwise.
 const DEFAULT_LIMIT: usize = 20;
@@ -31,8 +32,17 @@ pub(super) fn answer(
     control: &Control,
 ) -> Result<SpansAnswer, QueryError> {
     let limit = super::bounded("limit", request.limit, DEFAULT_LIMIT, queries.limits.max_spans)?;
-    let plan = Plan::new(&request.q, request.start, request.end)?;
     let after = request.after.as_deref().map(cursor).transpose()?;
+    let plan = match Plan::new(&request.q, request.start, request.end) {
+        // More than a filter of single spans: whole traces are looked at.
+        Err(error @ QueryError::Unsupported { .. }) => match parse(&request.q)?.body {
+            Body::Spans(pipeline) if !request.pending => {
+                return of_traces(queries, request, &pipeline, limit, after, control);
+            }
+            _ => return Err(error),
+        },
+        plan => plan?,
+    };
     let order = match request.order {
         SortBy::Newest => Order::NewestFirst,
         SortBy::Oldest => Order::OldestFirst,
@@ -65,11 +75,7 @@ pub(super) fn answer(
             let keys = render::Keys::new(batch)?;
             for row in plan.rows(batch)? {
                 let row = row as usize;
-                let rank = match order {
-                    Order::NewestFirst => keys.start(row).saturating_neg(),
-                    Order::OldestFirst => keys.start(row),
-                    Order::Any => keys.duration(row).saturating_neg(),
-                };
+                let rank = rank(request.order, keys.start(row), keys.duration(row));
                 if page.is_past(rank) {
                     if order == Order::Any {
                         continue;
@@ -108,6 +114,45 @@ pub(super) fn answer(
     // One that expired since it was found is not there any more.
     let spans = found.into_iter().filter_map(|(_, span)| span).collect();
     Ok(SpansAnswer { spans, next, complete, scanned })
+}
+
+/// What comes first in an order has the smaller rank.
+const fn rank(order: SortBy, start: i64, duration: i64) -> i64 {
+    match order {
+        SortBy::Newest => start.saturating_neg(),
+        SortBy::Oldest => start,
+        SortBy::Slowest => duration.saturating_neg(),
+    }
+}
+
+/// The spans that a pipeline leaves of whole traces.
+fn of_traces(
+    queries: &Queries,
+    request: &SpansRequest,
+    pipeline: &Pipeline,
+    limit: usize,
+    after: Option<Key>,
+    control: &Control,
+) -> Result<SpansAnswer, QueryError> {
+    let time = super::time_range(request.start, request.end)?;
+    let mut page = Page { best: BTreeMap::new(), limit: limit + 1 };
+    let scanned = super::traces::each(queries, pipeline, &[], time, control, |found, _| {
+        let rank = rank(request.order, found.start, found.duration);
+        let key = (rank, found.trace, found.span, found.start);
+        if after.is_none_or(|after| key > after) && page.has_room_for(&key) {
+            page.add(key, None, control)?;
+        }
+        Ok(())
+    })?;
+    let mut found: Vec<(Key, Option<Span>)> = page.best.into_iter().collect();
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(key, _)| encode(key));
+    for some in found.chunks_mut(MOST_LATE) {
+        fetch(queries, some, control)?;
+    }
+    let spans = found.into_iter().filter_map(|(_, span)| span).collect();
+    Ok(SpansAnswer { spans, next, complete: true, scanned })
 }
 
 /// What is needed to tell whether a span is in the answer, and where.

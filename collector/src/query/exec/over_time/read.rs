@@ -40,10 +40,10 @@ pub(super) fn read(
         Some(filter) => columns(queries, grid, filter, function, by, &fields, control),
         None => {
             let mut groups = Groups::default();
-            let scanned = traces::each(queries, spans, &fields, grid.range(), control, |start, values| {
+            let scanned = traces::each(queries, spans, &fields, grid.range(), control, |left, values| {
                 let (by, value) = values.split_at(by.len());
                 let place = groups.place(by.to_vec(), grid, control)?;
-                groups.add(place, grid.interval(start), function, value.first().unwrap_or(&Datum::Nil));
+                groups.add(place, grid.interval(left.start), function, value.first().unwrap_or(&Datum::Nil));
                 Ok(())
             })?;
             Ok((groups, scanned))

@@ -52,15 +52,24 @@ pub(in crate::query::exec) fn answer(
     Ok(SearchAnswer { traces, ignored_hints, scanned: search.scanned })
 }
 
-/// Calls with the start and the fields of each span that a pipeline leaves of those that started in a time; returns how many
-/// spans were looked at.
+/// A span that a pipeline leaves.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::query::exec) struct Left {
+    pub(in crate::query::exec) trace: TraceId,
+    pub(in crate::query::exec) span: [u8; 8],
+    pub(in crate::query::exec) start: i64,
+    pub(in crate::query::exec) duration: i64,
+}
+
+/// Calls with each span that a pipeline leaves of those that started in a time, and with its fields; returns how many spans
+/// were looked at.
 pub(in crate::query::exec) fn each(
     queries: &Queries,
     pipeline: &Pipeline,
     fields: &[Field],
     time: TimeRange,
     control: &Control,
-    mut visit: impl FnMut(i64, &[Datum<'static>]) -> Result<(), QueryError>,
+    mut visit: impl FnMut(Left, &[Datum<'static>]) -> Result<(), QueryError>,
 ) -> Result<u64, QueryError> {
     let mut pipeline = pipeline.clone();
     pipeline.stages.push(Stage::Select(fields.to_vec()));
@@ -88,7 +97,8 @@ pub(in crate::query::exec) fn each(
                 let value = |place: &Option<usize>| place.and_then(|place| row.values.get(place)).cloned();
                 let values: Vec<Datum<'static>> =
                     places.iter().map(|place| value(place).unwrap_or(Datum::Nil)).collect();
-                visit(row.start, &values)?;
+                let Row { id: span, start, duration, .. } = *row;
+                visit(Left { trace: trace.id, span, start, duration }, &values)?;
             }
         }
         search.give_back(&found);

@@ -108,3 +108,35 @@ fn sets_tell_what_was_found_out() {
     );
     assert_eq!(answer.traces[0].sets[0].spans[0].fields[".number"], 1);
 }
+
+#[test]
+fn spans_are_found_by_relations_too_a_page_at_a_time() {
+    use crate::query::request::{SortBy, SpansRequest};
+    let (_dir, queries) = queries();
+    let q = "{ status = error } > { name = `chat` }";
+    let wanted: Vec<i64> = (0..TRACES).filter(|trace| failed(*trace, 0)).map(|trace| 3 * trace + 1).collect();
+    for (order, limit) in [(SortBy::Oldest, 70), (SortBy::Newest, 300), (SortBy::Oldest, 299)] {
+        let mut request =
+            SpansRequest { q: q.to_owned(), order, limit: Some(limit), ..SpansRequest::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = queries.spans(&request, &queries.control()).unwrap();
+            assert!(page.spans.len() <= limit && page.complete);
+            found.extend(page.spans.iter().map(|span| span.attributes["number"].as_i64().unwrap()));
+            request.after = page.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        if order == SortBy::Newest {
+            found.reverse();
+        }
+        assert_eq!(found, wanted);
+    }
+    let start = Some(crate::query::exec::tests::BASE + 1_000_000_000);
+    let request = SpansRequest { q: q.to_owned(), start, limit: Some(1_000), ..SpansRequest::default() };
+    let found = queries.spans(&request, &queries.control()).unwrap().spans;
+    assert_eq!(found.len(), wanted.iter().filter(|number| **number >= 1_000).count());
+    let pending = SpansRequest { q: q.to_owned(), pending: true, ..SpansRequest::default() };
+    assert!(queries.spans(&pending, &queries.control()).is_err());
+}
