@@ -180,3 +180,23 @@ fn a_query_is_explained_without_a_server() {
     let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&explained["kind"], &explained["runs"]), (&"filter".into(), &true.into()));
 }
+
+#[test]
+fn a_shell_learns_commands_and_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = agentvitals(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = text(&output.stdout);
+        assert!(["explain", "alertmanager", "delete"].iter().all(|word| script.contains(word)), "{script}");
+    }
+    // Bash takes it, and completes with it.
+    let script = agentvitals(&["completions", "bash"]).stdout;
+    let ask = "\nCOMP_WORDS=(agentvitals spans --exp); COMP_CWORD=2; _agentvitals agentvitals --exp spans; echo \"${COMPREPLY[@]}\"";
+    // A machine may lack it.
+    let Ok(mut bash) = Command::new("bash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        return;
+    };
+    bash.stdin.take().unwrap().write_all(&[&script[..], ask.as_bytes()].concat()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout).trim(), "--explain");
+}

@@ -2,6 +2,7 @@
 
 mod ask;
 mod client;
+mod completions;
 mod demo;
 mod explain;
 mod health;
@@ -65,6 +66,7 @@ enum Command {
     Compare(report::CompareArguments),
     Load(load::Arguments),
     Delete(ask::DeleteArguments),
+    Completions(completions::CompletionsArguments),
 }
 
 /// Runs a command line (the program's name first) and returns its exit code.
@@ -93,6 +95,7 @@ where
         Command::Compare(arguments) => report::compare_reports(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
         Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
+        Command::Completions(arguments) => completions::completions(&arguments, &mut terminal),
     };
     match result {
         Ok(code) => code,
