@@ -80,7 +80,8 @@ pub(in crate::query::exec) fn each(
         program: &program,
         reader,
         time,
-        counted: time,
+        // What a span is related to may be outside of the time.
+        counted: TimeRange::ALL,
         limit: usize::MAX,
         memory,
         control,
@@ -94,6 +95,9 @@ pub(in crate::query::exec) fn each(
         for (trace, sets) in &found {
             for at in sets.iter().flat_map(|set| &set.places) {
                 let row = trace.row(*at);
+                if !time.contains(row.start) {
+                    continue;
+                }
                 let value = |place: &Option<usize>| place.and_then(|place| row.values.get(place)).cloned();
                 let values: Vec<Datum<'static>> =
                     places.iter().map(|place| value(place).unwrap_or(Datum::Nil)).collect();
