@@ -126,31 +126,30 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The latest traces that are found, with all that is shown of them.
+    /// The latest traces that are found, with all that is shown of them: if the latest spans are enough, of these.
     fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
         let program = self.program;
-        let found = self.told()?;
-        if program.telling == program.fields.len() {
-            return Ok(found);
-        }
-        let ids: Vec<TraceId> = found.iter().map(|(trace, _)| trace.id).collect();
-        self.give_back(&found);
-        self.found(&ids, &program.fields)
-    }
-
-    /// The latest traces that are found: if the latest spans are enough, of these.
-    fn told(&mut self) -> Result<Vec<Found>, QueryError> {
-        let telling = &self.program.fields[..self.program.telling];
         let wide = self.wide();
         let newest = self.reader.newest(wide, TRIED * self.limit, MOST_ROWS, &mut self.scanned)?;
-        let found = self.found(&newest.ids, telling)?;
+        // Of a few traces all is read at once: that is quicker than to read them twice.
+        let few = newest.ids.len() <= FIRST;
+        let fields = if few { &program.fields[..] } else { &program.fields[..program.telling] };
+        let found = self.found(&newest.ids, fields)?;
         let complete = found.iter().filter(|(trace, _)| trace.start() > newest.whole_after).count();
         if newest.whole_after == i64::MIN || complete == self.limit {
-            return Ok(found);
+            return if few { Ok(found) } else { self.shown_of(&found) };
         }
         self.give_back(&found);
         let ids = self.reader.all(wide, &mut self.scanned)?;
-        self.found(&ids, telling)
+        let found = self.found(&ids, &program.fields[..program.telling])?;
+        self.shown_of(&found)
+    }
+
+    /// The same traces with all that is shown of them.
+    fn shown_of(&mut self, found: &[Found]) -> Result<Vec<Found>, QueryError> {
+        let ids: Vec<TraceId> = found.iter().map(|(trace, _)| trace.id).collect();
+        self.give_back(found);
+        self.found(&ids, &self.program.fields)
     }
 
     fn wide(&self) -> TimeRange {
