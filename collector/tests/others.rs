@@ -144,6 +144,10 @@ async fn tempos_data_source_draws_numbers_over_time() {
         found["series"],
         json!([{"labels": label("shop"), "value": 2.0}, {"labels": label("stock"), "value": 1.0}])
     );
+    let hinted = encoded("{} | rate() with (sample=true)");
+    let (_, found) =
+        get(&server, &format!("/api/metrics/query?q={hinted}&start=1789999999&end=1790000001")).await;
+    assert_eq!(found["message"], "these hints make no difference here: sample");
     // An interval ends at its time, which is in it.
     let (_, found) =
         get(&server, &format!("/api/metrics/query_range?q={q}&start=1790000000&end=1790000001&step=2ms"))

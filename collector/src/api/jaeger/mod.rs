@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::{Value as Json, json};
 
 use self::search::Search;
@@ -140,11 +141,14 @@ fn shown(answers: &dyn Answers, ids: &[String], control: &Control) -> Result<Vec
     Ok(answers.traces(ids, control)?.iter().map(|spans| model::trace(spans)).collect())
 }
 
+/// The spans of a trace that is there.
+async fn spans_of(state: ApiState, id: String) -> Result<Vec<ResourceSpans>, JaegerError> {
+    let spans = tempo::found(state, id.clone()).await.map_err(|error| JaegerError(error.0))?;
+    if spans.is_empty() { Err(JaegerError(ApiError::NoSuchTrace(id))) } else { Ok(spans) }
+}
+
 async fn trace(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, JaegerError> {
-    let spans = tempo::found(state, id).await.map_err(|error| JaegerError(error.0))?;
-    if spans.is_empty() {
-        return Err(JaegerError(ApiError::NoSuchTrace("of this id".to_owned())));
-    }
+    let spans = spans_of(state, id).await?;
     Ok(data(&json!([model::trace(&spans)]), 1))
 }
 
@@ -155,10 +159,7 @@ pub(super) async fn trace_of_either(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, JaegerError> {
-    let spans = tempo::found(state, id.clone()).await.map_err(|error| JaegerError(error.0))?;
-    if spans.is_empty() {
-        return Err(JaegerError(ApiError::NoSuchTrace(id)));
-    }
+    let spans = spans_of(state, id).await?;
     if let Some(response) = tempo::protobuf(&headers, &spans) {
         return Ok(response);
     }

@@ -144,6 +144,8 @@ pub(super) struct QueryRangeResponse {
     pub(super) series: Vec<TimeSeries>,
     #[prost(message, optional, tag = "2")]
     pub(super) metrics: Option<SearchMetrics>,
+    #[prost(string, tag = "4")]
+    pub(super) message: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -168,6 +170,8 @@ pub(super) struct QueryInstantResponse {
     pub(super) series: Vec<InstantSeries>,
     #[prost(message, optional, tag = "2")]
     pub(super) metrics: Option<SearchMetrics>,
+    #[prost(string, tag = "4")]
+    pub(super) message: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +198,11 @@ fn with_value(object: Object, value: f64) -> Json {
     if value == 0.0 { object.json() } else { object.with("value", double(value)).json() }
 }
 
+fn numbers(series: Json, metrics: Option<SearchMetrics>, message: &str) -> Json {
+    let metrics = metrics.unwrap_or_default().json();
+    Object::default().with("series", series).with("metrics", metrics).text("message", message).json()
+}
+
 impl Shown for QueryRangeResponse {
     fn json(&self) -> Json {
         let series = self.series.iter().map(|series| {
@@ -207,10 +216,7 @@ impl Shown for QueryRangeResponse {
                 .json()
         });
         let series = series.collect();
-        Object::default()
-            .with("series", series)
-            .with("metrics", self.metrics.unwrap_or_default().json())
-            .json()
+        numbers(series, self.metrics, &self.message)
     }
 }
 
@@ -221,10 +227,7 @@ impl Shown for QueryInstantResponse {
             with_value(object, series.value)
         });
         let series = series.collect();
-        Object::default()
-            .with("series", series)
-            .with("metrics", self.metrics.unwrap_or_default().json())
-            .json()
+        numbers(series, self.metrics, &self.message)
     }
 }
 

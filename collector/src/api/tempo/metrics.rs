@@ -54,10 +54,9 @@ pub(super) async fn range(
             .map(|&(time, value)| Sample { value, timestamp_ms: time / 1_000_000 })
             .collect(),
     });
-    Ok(reply(
-        &headers,
-        &QueryRangeResponse { series: series.collect(), metrics: Some(metrics(found.scanned)) },
-    ))
+    let series = series.collect();
+    let metrics = Some(metrics(found.scanned));
+    Ok(reply(&headers, &QueryRangeResponse { series, metrics, message: message(&found) }))
 }
 
 pub(super) async fn instant(
@@ -72,7 +71,16 @@ pub(super) async fn instant(
         Some(InstantSeries { labels: labels(series), value })
     });
     let series = series.collect();
-    Ok(reply(&headers, &QueryInstantResponse { series, metrics: Some(metrics(found.scanned)) }))
+    let metrics = Some(metrics(found.scanned));
+    Ok(reply(&headers, &QueryInstantResponse { series, metrics, message: message(&found) }))
+}
+
+/// What there is to say of an answer: hints that it did not need.
+fn message(found: &OverTimeAnswer) -> String {
+    match found.ignored_hints.as_slice() {
+        [] => String::new(),
+        hints => format!("these hints make no difference here: {}", hints.join(", ")),
+    }
 }
 
 fn labels(series: &Series) -> Vec<KeyValue> {

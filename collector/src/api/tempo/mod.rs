@@ -85,10 +85,15 @@ impl Asked {
         Ok(number.and_then(|number| usize::try_from(number).ok()))
     }
 
+    /// How many names or values; 0 is as many as there are.
+    fn limit(&self) -> Result<Option<usize>, TempoError> {
+        Ok(self.number("limit")?.filter(|limit| *limit > 0))
+    }
+
     /// The time range, as far as it is told, in nanoseconds.
     fn range(&self) -> Result<(Option<i64>, Option<i64>), TempoError> {
         let time = |name| self.text(name).map(|text| time(name, text)).transpose();
-        // Nothing but both of them is a range for Tempo's clients, who send 0 for none.
+        // Tempo's clients send 0 for none.
         let (start, end) = (time("start")?.filter(|at| *at != 0), time("end")?.filter(|at| *at != 0));
         match (start, end) {
             (Some(start), Some(end)) if end <= start => Err(invalid(format!(

@@ -62,7 +62,7 @@ pub(super) async fn names(
     if wanted == Some(INTRINSIC) {
         names.extend(intrinsics());
     }
-    let limit = asked.number("limit")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let limit = asked.limit()?.unwrap_or(usize::MAX);
     Ok(reply(&headers, &TagNames { tag_names: names.into_iter().take(limit).collect() }))
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn scoped_names(
 ) -> Result<Response, TempoError> {
     let asked = Asked::new(parameters)?;
     let wanted = scope(&asked)?;
-    let limit = asked.number("limit")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let limit = asked.limit()?.unwrap_or(usize::MAX);
     let mut known = all_names(state, &asked).await?;
     let mut scopes = Vec::new();
     for scope in SCOPES.into_iter().filter(|scope| wanted.is_none_or(|wanted| wanted == *scope)) {
@@ -96,7 +96,7 @@ fn keywords(values: &[&str]) -> Vec<TagValue> {
 /// The values of a field; of ids and times there is nothing to choose from.
 async fn found(state: ApiState, asked: &Asked, field: &Field) -> Result<Vec<TagValue>, TempoError> {
     let (start, end) = asked.range()?;
-    let limit = asked.number("limit")?.filter(|limit| *limit > 0);
+    let limit = asked.limit()?;
     let roots = "{ nestedSetParent < 0 }";
     let (field, q) = match field {
         Field::Intrinsic(Intrinsic::Status) => return Ok(keywords(&["ok", "error", "unset"])),
