@@ -103,15 +103,18 @@ fn add(
     let starts = Rows::new(batch).column("start")?.as_primitive::<TimestampNanosecondType>();
     let coded: Vec<Coded<'_>> =
         (0..by).filter_map(|place| bound.source(place).map(|source| Coded::of_any(source, rows))).collect();
-    // The place of each combination of values that this batch has.
+    // The place of each combination of values that this batch has. Neighbours are often alike.
     let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    let mut codes = vec![0; coded.len()];
+    let (mut codes, mut last) = (vec![0; coded.len()], None);
     for (at, row) in rows.iter().map(|&row| row as usize).enumerate() {
+        let mut alike = true;
         for (code, of) in codes.iter_mut().zip(&coded) {
+            alike &= *code == of.codes[at];
             *code = of.codes[at];
         }
-        let place = match known.get(&codes) {
-            Some(&place) => place,
+        let found = last.filter(|_| alike).or_else(|| known.get(&codes).copied());
+        let place = match found {
+            Some(place) => place,
             None => {
                 let values = codes.iter().zip(&coded).map(|(&code, of)| owned(&of.values[code as usize]));
                 let place = groups.place(values.collect(), grid, control)?;
@@ -119,6 +122,7 @@ fn add(
                 place
             }
         };
+        last = Some(place);
         let value = if fields.len() > by { bound.value(by, row) } else { Datum::Nil };
         groups.add(place, grid.interval(starts.value(row)), function, &value);
     }
