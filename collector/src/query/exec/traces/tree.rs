@@ -141,8 +141,9 @@ impl Trace {
         let mut path = Vec::new();
         for at in 0..self.rows.len() {
             let mut here = at;
-            // A ring of parents has no end: it is left where it closes.
-            while known[here].is_none() && path.len() <= self.rows.len() {
+            // A ring of parents has no end. It is gone round twice, so that each span of it is told of all others: the first time
+            // nothing is known where it began.
+            while known[here].is_none() && path.len() <= 2 * self.rows.len() {
                 path.push(here);
                 match self.parents[here] {
                     Some(parent) => here = parent as usize,
@@ -295,6 +296,19 @@ mod tests {
             Op::UnionSibling,
         ]
     };
+
+    #[test]
+    fn in_a_ring_of_parents_every_span_is_below_every_other_and_itself() {
+        // A ring of eight, and one span aside.
+        let parents = [Some(8), Some(0), Some(1), Some(2), Some(7), Some(3), None, Some(5), Some(4)];
+        let trace = trace(&parents);
+        let ring: Places = trace.all().into_iter().filter(|at| trace.parent(*at).is_some()).collect();
+        assert_eq!(ring.len(), 8);
+        for &at in &ring {
+            assert_eq!(trace.related(SpansetOp::Descendant, &[at], &trace.all()), ring, "{at}");
+            assert_eq!(trace.related(SpansetOp::Ancestor, &[at], &trace.all()), ring, "{at}");
+        }
+    }
 
     proptest! {
         #[test]
