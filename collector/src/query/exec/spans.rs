@@ -39,7 +39,8 @@ pub(super) fn answer(
             Body::Spans(pipeline) if !request.pending => {
                 return of_traces(queries, request, &pipeline, limit, after, control);
             }
-            _ => return Err(error),
+            Body::Spans(_) => return Err(error),
+            Body::Metrics(_) => return Err(super::traces::comes_to_numbers()),
         },
         plan => plan?,
     };

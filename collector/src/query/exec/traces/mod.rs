@@ -10,5 +10,5 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::search::{answer, each};
+pub(super) use self::search::{answer, comes_to_numbers, each};
 pub(super) use self::spansets::owned;

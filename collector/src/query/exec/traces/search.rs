@@ -37,10 +37,7 @@ pub(in crate::query::exec) fn answer(
     let spans = bounded("spans_per_set", request.spans_per_set, DEFAULT_SPANS, max)?;
     let time = time_range(request.start, request.end)?;
     let query = parse(&request.q)?;
-    let Body::Spans(pipeline) = &query.body else {
-        let message = "the query comes to numbers over time, and a search finds traces; `/api/metrics/query_range` answers it";
-        return Err(QueryError::Unsupported { message: message.to_owned(), at: None });
-    };
+    let Body::Spans(pipeline) = &query.body else { return Err(comes_to_numbers()) };
     let program = Program::new(pipeline)?;
     let reader = Reader::new(queries, &program, control);
     let memory = queries.limits.memory;
@@ -50,6 +47,12 @@ pub(in crate::query::exec) fn answer(
     let traces = found.iter().map(|(trace, sets)| search.shown(trace, sets, spans)).collect();
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
     Ok(SearchAnswer { traces, ignored_hints, scanned: search.scanned })
+}
+
+/// The query finds no spans.
+pub(in crate::query::exec) fn comes_to_numbers() -> QueryError {
+    let message = "the query comes to numbers over time, not to spans; `/api/metrics/query_range` and `/api/metrics/query` answer it";
+    QueryError::Unsupported { message: message.to_owned(), at: None }
 }
 
 /// A span that a pipeline leaves.

@@ -142,6 +142,9 @@ fn spans_are_found_by_relations_too_a_page_at_a_time() {
     let request = SpansRequest { q: q.to_owned(), start, order: SortBy::Oldest, ..SpansRequest::default() };
     let found = queries.spans(&request, &queries.control()).unwrap().spans;
     assert_eq!(found[0].attributes["number"], 31);
+    let numbers = SpansRequest { q: "{} | rate()".to_owned(), ..SpansRequest::default() };
+    let error = queries.spans(&numbers, &queries.control()).unwrap_err().to_string();
+    assert!(error.contains("/api/metrics/query"), "{error}");
     let pending = SpansRequest { q: q.to_owned(), pending: true, ..SpansRequest::default() };
     assert!(queries.spans(&pending, &queries.control()).is_err());
 }
