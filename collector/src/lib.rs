@@ -1,12 +1,14 @@
 //! The zero-setup counterpart of the agentvitals SDK: receives OTLP, keeps it, answers questions about it; and the
 //! commands of the `agentvitals` binary, as a library so that tests can drive them.
 
+mod anyvalue;
 pub mod api;
 pub mod cli;
 mod clock;
 mod codec;
 pub mod demo;
 mod error;
+mod flat;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -15,6 +17,7 @@ pub mod ingest;
 pub mod listen;
 pub mod load;
 pub mod otlp;
+mod otlpjson;
 mod protojson;
 pub mod query;
 pub mod report;

@@ -54,6 +54,8 @@ fn modules_know_only_those_below_them() {
     for (name, text) in sources() {
         for (_, unknown) in below.iter().filter(|(module, _)| name.starts_with(module)) {
             for line in code(&name, &text) {
+                // The name of a module below begins like that of another.
+                let line = &line.replace("crate::otlpjson", "");
                 let wrong = unknown.iter().find(|other| line.contains(**other));
                 // The service of the messages is named after tonic.
                 let messages = line.contains("opentelemetry_proto::tonic");

@@ -132,6 +132,9 @@ async fn every_path_that_is_described_answers_as_it_is_described() {
     let client = reqwest::Client::new();
     let mut asked = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
+        if path == "/api/v1/sql" && !cfg!(feature = "sql") {
+            continue;
+        }
         for (method, operation) in methods.as_object().unwrap() {
             let path = &path
                 .replace("{trace_id}", "1f")

@@ -2,17 +2,19 @@
 
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
+use crate::query::engine::Flow;
 use crate::query::over_time::{OverTimeAnswer, OverTimeRequest};
 use crate::query::report::{Report, ReportRequest};
 use crate::query::request::{
-    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
-    TraceRequest,
+    CountAnswer, CountRequest, ExportRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest,
+    TraceAnswer, TraceRequest,
 };
 use crate::query::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
 use crate::query::search::{SearchAnswer, SearchRequest};
 use crate::query::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
+use crate::query::sql::{SqlAnswer, SqlRequest};
 use crate::query::system::{SystemAnswer, SystemRequest};
 use crate::query::tags::{Dependency, DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use crate::query::{Control, QueryError};
@@ -21,6 +23,20 @@ use crate::query::{Control, QueryError};
 pub trait Answers: Send + Sync + 'static {
     /// The bounds of one question, which start to run now.
     fn control(&self) -> Control;
+
+    /// The same for what may take as long as it takes.
+    fn patient_control(&self) -> Control;
+
+    /// Hands out everything that matches, as encoded requests of OTLP.
+    ///
+    /// # Errors
+    /// See [`QueryError`]; and what `visit` fails with.
+    fn export(
+        &self,
+        request: &ExportRequest,
+        control: &Control,
+        visit: &mut dyn FnMut(Vec<u8>) -> Result<Flow, QueryError>,
+    ) -> Result<u64, QueryError>;
 
     /// Finds spans.
     ///
@@ -82,6 +98,12 @@ pub trait Answers: Send + Sync + 'static {
     /// See [`QueryError`].
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError>;
 
+    /// Finds rows, in SQL.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    fn sql(&self, request: &SqlRequest, control: &Control) -> Result<SqlAnswer, QueryError>;
+
     /// Finds log records.
     ///
     /// # Errors
@@ -138,6 +160,19 @@ impl Answers for crate::query::exec::Queries {
         self.control()
     }
 
+    fn patient_control(&self) -> Control {
+        self.patient_control()
+    }
+
+    fn export(
+        &self,
+        request: &ExportRequest,
+        control: &Control,
+        visit: &mut dyn FnMut(Vec<u8>) -> Result<Flow, QueryError>,
+    ) -> Result<u64, QueryError> {
+        self.export(request, control, visit)
+    }
+
     fn spans(&self, request: &SpansRequest, control: &Control) -> Result<SpansAnswer, QueryError> {
         self.spans(request, control)
     }
@@ -176,6 +211,10 @@ impl Answers for crate::query::exec::Queries {
 
     fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
         self.stats(request, control)
+    }
+
+    fn sql(&self, request: &SqlRequest, control: &Control) -> Result<SqlAnswer, QueryError> {
+        self.sql(request, control)
     }
 
     fn logs(&self, request: &LogsRequest, control: &Control) -> Result<LogsAnswer, QueryError> {

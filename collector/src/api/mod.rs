@@ -9,12 +9,14 @@
 
 mod answers;
 mod error;
+mod export;
 mod health;
 mod jaeger;
 mod metrics;
 mod question;
 mod routes;
 mod serve;
+mod sql;
 mod state;
 mod tempo;
 #[cfg(test)]

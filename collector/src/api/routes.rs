@@ -56,6 +56,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/metrics", get(system))
         .route("/api/v1/metrics/names", question!(MetricNamesRequest, |a, q, c| a.metric_names(q, c)))
         .route("/api/v1/metrics/query", question!(MetricRequest, |a, q, c| a.metric(q, c)))
+        .route("/api/v1/sql", get(super::sql::by_parameters).post(super::sql::by_json))
+        .route("/api/v1/export", get(super::export::export))
         .route("/api/v1/report", question!(ReportRequest, |a, q, c| a.report(q, c)))
         .route("/api/v1/conversations", question!(ConversationsRequest, |a, q, c| a.conversations(q, c)))
         .route("/api/agents/{id}", get(agent))
@@ -109,8 +111,8 @@ pub(super) fn by_json<Q: DeserializeOwned>(body: Json) -> Result<Q, ApiError> {
     question::from_json(&body)
 }
 
-/// Ends a question when whoever asked is gone: the server drops the future that waits for the answer.
-struct CancelOnDrop(Arc<Control>);
+/// Ends a question when whoever asked is gone: the server drops what waits for the answer.
+pub(super) struct CancelOnDrop(pub(super) Arc<Control>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

@@ -1,28 +1,16 @@
 //! Asking a running server through its API.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use comfy_table::{Table, presets};
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+use super::http::{Http, Response};
 use crate::Error;
 use crate::api::time::parse_time;
-use crate::token::Token;
-
-/// Longer than the server gives a question.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What all questions have.
 #[derive(Debug, clap::Args)]
@@ -42,6 +30,11 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// What speaks HTTP to the server.
+    pub(super) fn http(&self) -> Result<Http, Error> {
+        Http::new(self.token_file.as_deref(), self.tls_ca.as_deref())
+    }
+
     /// The address of a path of the API.
     pub(super) fn url(&self, path: &str) -> String {
         let api = self.api.trim_end_matches('/');
@@ -104,73 +97,31 @@ pub(super) fn send<A: DeserializeOwned>(
     body: String,
     query: &str,
 ) -> Result<Option<A>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::failed(error.to_string()))?;
     let api = &common.api;
-    let url = common.url(path);
-    let mut request = Request::builder().method(method).uri(&url).header("content-type", "application/json");
-    if let Some(header) = Token::find(common.token_file.as_deref())?.header() {
-        request = request.header("authorization", header);
-    }
-    let request = request.body(Full::new(Bytes::from(body)));
-    let request = request.map_err(|error| Error::input(format!("--api {api:?} is no address: {error}")))?;
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(common.tls_ca.as_deref())?)
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let asked = async {
-        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-        let response = client.request(request).await.map_err(|error| unreachable(api, &error))?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(|error| unreachable(api, &error))?;
-        Ok::<_, Error>((status, body.to_bytes()))
-    };
-    let asked = runtime.block_on(async { tokio::time::timeout(TIMEOUT, asked).await });
-    let (status, body) = asked
-        .map_err(|_| Error::failed(format!("{api} did not answer within {} s", TIMEOUT.as_secs())))??;
+    let answer = fetch(common, method, path, body, query)?;
+    let read = answer.map(|body| serde_json::from_slice(&body)).transpose();
+    read.map_err(|error| Error::failed(format!("{api} answers what cannot be read: {error}")))
+}
+
+/// Asks; none if there is nothing at the path.
+pub(super) fn fetch(
+    common: &Common,
+    method: Method,
+    path: &str,
+    body: String,
+    query: &str,
+) -> Result<Option<Bytes>, Error> {
+    let http = common.http()?;
+    let Response { status, body, .. } =
+        http.send(method, &common.url(path), "application/json", body.into())?;
     match status {
-        200 => serde_json::from_slice(&body)
-            .map(Some)
-            .map_err(|error| Error::failed(format!("{api} answers what cannot be read: {error}"))),
+        200 => Ok(Some(body)),
         404 => Ok(None),
         status => Err(refused(status, &body, query)),
     }
 }
 
-fn unreachable(api: &str, error: &dyn std::error::Error) -> Error {
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        why = format!("{why}: {error}");
-        source = error.source();
-    }
-    Error::failed(format!(
-        "no server answers at {api} ({why}); start one with `agentvitals serve`, or name it with --api ADDR"
-    ))
-}
-
-/// Trusts the certificates of a file, and no others: there is no list of the system's here.
-fn tls(ca: Option<&std::path::Path>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let wrong = |why: &dyn std::fmt::Display| Error::input(format!("--tls-ca {}: {why}", path.display()));
-        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-        let certificates: Vec<CertificateDer<'static>> = read.map_err(|error| wrong(&error))?;
-        if certificates.is_empty() {
-            return Err(wrong(&"it has no certificate; expected a PEM file with one"));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| wrong(&error))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| Error::failed(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn refused(status: u16, body: &[u8], query: &str) -> Error {
+pub(super) fn refused(status: u16, body: &[u8], query: &str) -> Error {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let error = &body["error"];
     let mut message =

@@ -5,11 +5,16 @@ mod client;
 mod completions;
 mod demo;
 mod explain;
+mod export;
+mod file;
 mod health;
+mod http;
+mod import;
 mod load;
 mod report;
 mod serve;
 mod signals;
+mod sql;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -57,6 +62,7 @@ enum Command {
     Count(ask::CountArguments),
     Trace(ask::TraceArguments),
     Stats(ask::StatsArguments),
+    Sql(sql::SqlArguments),
     Logs(signals::LogsArguments),
     Metrics(signals::MetricsArguments),
     Health(health::HealthArguments),
@@ -64,6 +70,8 @@ enum Command {
     Rules(health::RulesArguments),
     Report(report::ReportArguments),
     Compare(report::CompareArguments),
+    Export(export::ExportArguments),
+    Import(import::ImportArguments),
     Load(load::Arguments),
     Delete(ask::DeleteArguments),
     Completions(completions::CompletionsArguments),
@@ -86,6 +94,7 @@ where
         Command::Count(arguments) => ask::count(&arguments, &mut terminal),
         Command::Trace(arguments) => ask::trace(&arguments, &mut terminal),
         Command::Stats(arguments) => ask::stats(&arguments, &mut terminal),
+        Command::Sql(arguments) => sql::sql(&arguments, &mut terminal),
         Command::Logs(arguments) => signals::logs(&arguments, &mut terminal),
         Command::Metrics(arguments) => signals::metrics(&arguments, &mut terminal),
         Command::Health(arguments) => health::health(&arguments, &mut terminal),
@@ -93,6 +102,8 @@ where
         Command::Rules(arguments) => health::rules(&arguments, &mut terminal),
         Command::Report(arguments) => report::report(&arguments, &mut terminal),
         Command::Compare(arguments) => report::compare_reports(&arguments, &mut terminal),
+        Command::Export(arguments) => export::export(&arguments, &mut terminal),
+        Command::Import(arguments) => import::import(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
         Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
         Command::Completions(arguments) => completions::completions(&arguments, &mut terminal),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::client::{Common, Range, post, table, text};
+use super::file::save;
 use super::{End, FAILED, OK, Terminal, printable};
 use crate::Error;
 use crate::api::time::{parse_duration, parse_time};
@@ -96,7 +97,7 @@ pub(super) fn report(arguments: &ReportArguments, terminal: &mut Terminal<'_>) -
         return Ok(OK);
     };
     let format = if format == Format::Table { Format::Md } else { format };
-    save(path, &written(&report, format)?)?;
+    save(path, written(&report, format)?.as_bytes())?;
     writeln!(terminal.err, "written to {}", path.display())?;
     Ok(OK)
 }
@@ -107,16 +108,6 @@ fn written(report: &Report, format: Format) -> Result<String, Error> {
         Format::Html => report::html(report),
         Format::Md | Format::Table => report::markdown(report),
     })
-}
-
-/// Writes a file whole or not at all.
-fn save(path: &Path, text: &str) -> Result<(), Error> {
-    let wrong = |error: std::io::Error| Error::failed(format!("{}: {error}", path.display()));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(wrong)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(wrong)?;
-    file.persist(path).map_err(|error| wrong(error.error))?;
-    Ok(())
 }
 
 /// Writes a report at each end of a period, until it is stopped.
@@ -146,7 +137,7 @@ fn again_and_again(
             Ok(report) => {
                 let format = if arguments.format == Format::Table { Format::Md } else { arguments.format };
                 let path = dir.join(file_name(end.saturating_sub(length), length, format));
-                save(&path, &written(&report, format)?)?;
+                save(&path, written(&report, format)?.as_bytes())?;
                 writeln!(terminal.out, "{}", path.display())?;
                 terminal.out.flush()?;
             }

@@ -16,7 +16,7 @@ use prost::Message as _;
 
 use super::budget::{Held, RETRY};
 use super::grpc::{partial, reply};
-use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport, json};
+use super::{REQUEST_TIMEOUT, Reason, Shared, TOKEN_EXPECTED, Transport};
 use crate::Error;
 use crate::codec::RpcStatus;
 use crate::ingest::{Accepted, Refusal, Signal};
@@ -158,7 +158,7 @@ async fn body(
         };
         match form {
             Form::Protobuf => Ok(body),
-            Form::Json => json::decode(signal, &body)
+            Form::Json => crate::otlpjson::decode(signal, &body)
                 .map_err(|message| Wrong::Request(StatusCode::BAD_REQUEST, message)),
         }
     };

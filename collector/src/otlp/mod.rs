@@ -4,7 +4,6 @@ mod budget;
 mod counters;
 mod grpc;
 mod http;
-mod json;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -31,7 +30,7 @@ pub(crate) mod fuzzing {
 
     /// The protobuf of a JSON request.
     pub(crate) fn json(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
-        super::json::decode(signal, body)
+        crate::otlpjson::decode(signal, body)
     }
 }
 

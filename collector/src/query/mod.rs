@@ -10,6 +10,7 @@ pub mod request;
 pub mod rollup;
 pub mod search;
 pub mod signals;
+pub mod sql;
 pub mod system;
 pub mod tags;
 pub mod traceql;

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::engine::Table;
+
 /// The order of found spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +108,21 @@ pub struct Span {
 #[expect(clippy::exhaustive_structs, reason = "a question")]
 pub struct CountRequest {
     /// A span filter of TraceQL; empty for all spans.
+    pub q: String,
+    /// The start of the time range.
+    pub start: Option<i64>,
+    /// The end of the time range.
+    pub end: Option<i64>,
+}
+
+/// Asks for everything of a table that matches, as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "a question")]
+pub struct ExportRequest {
+    /// Of which table (default spans).
+    pub table: Table,
+    /// A filter of TraceQL; empty for everything.
     pub q: String,
     /// The start of the time range.
     pub start: Option<i64>,

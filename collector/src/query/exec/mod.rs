@@ -17,6 +17,8 @@ mod report;
 mod rollup;
 mod runs;
 mod spans;
+#[cfg(feature = "sql")]
+mod sql;
 mod stats;
 mod system;
 mod tags;
@@ -36,18 +38,21 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
-use super::engine::{Columns, Control, Engine, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
+use super::engine::{
+    Columns, Control, Engine, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
+};
 use super::over_time::{OverTimeAnswer, OverTimeRequest};
 use super::report::{Report, ReportRequest};
 use super::request::{
-    CountAnswer, CountRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest, TraceAnswer,
-    TraceRequest,
+    CountAnswer, CountRequest, ExportRequest, SpansAnswer, SpansRequest, StatsAnswer, StatsRequest,
+    TraceAnswer, TraceRequest,
 };
 use super::rollup::{AgentAnswer, AgentRequest, ConversationsAnswer, ConversationsRequest};
 use super::search::{SearchAnswer, SearchRequest};
 use super::signals::{
     LogsAnswer, LogsRequest, MetricAnswer, MetricNamesAnswer, MetricNamesRequest, MetricRequest,
 };
+use super::sql::{SqlAnswer, SqlRequest};
 use super::system::{SystemAnswer, SystemRequest};
 use super::tags::{Dependency, DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest};
 use super::traceql::{Field, Intrinsic, Scope, parse_field, parse_filter};
@@ -196,6 +201,11 @@ impl Queries {
         Control::new(clock::now().checked_add(self.limits.timeout), self.limits.memory)
     }
 
+    /// The same for what may take as long as it takes.
+    pub const fn patient_control(&self) -> Control {
+        Control::new(None, self.limits.memory)
+    }
+
     /// The spans that match, in order.
     ///
     /// # Errors
@@ -255,6 +265,20 @@ impl Queries {
         otlp::traces(self, ids, control)
     }
 
+    /// Everything of a table that matches as requests of OTLP (encoded), the earliest first, about; calls `visit` with
+    /// each until it wants no more. Returns how many rows were looked at.
+    ///
+    /// # Errors
+    /// When the question is wrong, there is no answer within the bounds, or `visit` fails.
+    pub fn export(
+        &self,
+        request: &ExportRequest,
+        control: &Control,
+        visit: &mut dyn FnMut(Vec<u8>) -> Result<Flow, QueryError>,
+    ) -> Result<u64, QueryError> {
+        otlp::export::each(self, request, control, visit)
+    }
+
     /// The values that some fields have together.
     ///
     /// # Errors
@@ -298,6 +322,21 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn stats(&self, request: &StatsRequest, control: &Control) -> Result<StatsAnswer, QueryError> {
         stats::answer(self, request, control)
+    }
+
+    /// The rows of a query in SQL.
+    ///
+    /// # Errors
+    /// When the question is wrong, or there is no answer within the bounds; [`QueryError::Unsupported`] without the
+    /// feature `sql`.
+    pub fn sql(&self, request: &SqlRequest, control: &Control) -> Result<SqlAnswer, QueryError> {
+        #[cfg(feature = "sql")]
+        return sql::answer(self, request, control);
+        #[cfg(not(feature = "sql"))]
+        {
+            let _ = (request, control);
+            Err(QueryError::Unsupported { message: super::sql::WITHOUT.to_owned(), at: None })
+        }
     }
 
     /// The log records that match, in order.

@@ -10,8 +10,8 @@ use crate::query::engine::QueryError;
 use crate::query::request::Span;
 use crate::value::{Value, parse_map};
 
-const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
-const STATUSES: [&str; 3] = ["unset", "ok", "error"];
+pub(super) const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
+pub(super) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 
 /// The rows of a batch, of any table.
 pub(super) struct Rows<'a> {

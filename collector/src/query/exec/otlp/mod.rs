@@ -1,9 +1,11 @@
 //! Rows as OTLP, with the types that values came with.
 
+pub(super) mod export;
+mod logs;
+mod metrics;
+
 use hashbrown::HashMap;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value,
-};
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -12,6 +14,7 @@ use prost::Message as _;
 use super::Queries;
 use super::render::{Rows, Spans};
 use super::trace::{self, TraceId};
+use crate::anyvalue::key_value;
 use crate::query::engine::{Control, QueryError};
 use crate::value::{Value, parse_map};
 
@@ -55,22 +58,43 @@ fn grouped(mut spans: Vec<Found>) -> Vec<ResourceSpans> {
         let order = |found: &Found| found.span.start_time_unix_nano;
         order(a).cmp(&order(b)).then_with(|| a.span.span_id.cmp(&b.span.span_id))
     });
-    let mut out: Vec<ResourceSpans> = Vec::new();
+    resource_spans(by_origin(spans.into_iter().map(|found| (found.resource, found.scope, found.span))))
+}
+
+/// What came from one resource: its text, and for each of its scopes the text and the records.
+type Origin<T> = (String, Vec<(String, Vec<T>)>);
+
+/// Records by resource and scope, in the order in which these come first.
+fn by_origin<T>(records: impl Iterator<Item = (String, String, T)>) -> Vec<Origin<T>> {
+    let mut out: Vec<Origin<T>> = Vec::new();
     let (mut resources, mut scopes): (HashMap<String, usize>, HashMap<(usize, String), usize>) =
         (HashMap::new(), HashMap::new());
-    for Found { span, resource, scope } in spans {
+    for (resource, scope, record) in records {
         let at = *resources.entry(resource).or_insert_with_key(|text| {
-            out.push(resource_spans(text));
+            out.push((text.clone(), Vec::new()));
             out.len() - 1
         });
-        let groups = &mut out[at].scope_spans;
+        let groups = &mut out[at].1;
         let place = *scopes.entry((at, scope)).or_insert_with_key(|(_, text)| {
-            groups.push(scope_spans(text));
+            groups.push((text.clone(), Vec::new()));
             groups.len() - 1
         });
-        groups[place].spans.push(span);
+        groups[place].1.push(record);
     }
     out
+}
+
+fn resource_spans(origins: Vec<Origin<Span>>) -> Vec<ResourceSpans> {
+    let scoped = |(text, spans): (String, Vec<Span>)| {
+        let (scope, schema_url) = scope(&text);
+        ScopeSpans { scope: Some(scope), spans, schema_url }
+    };
+    let of = |(text, scopes): Origin<Span>| {
+        let (resource, schema_url) = resource(&text);
+        let scope_spans = scopes.into_iter().map(scoped).collect();
+        ResourceSpans { resource: Some(resource), scope_spans, schema_url }
+    };
+    origins.into_iter().map(of).collect()
 }
 
 /// The members of an object's text by name.
@@ -112,7 +136,7 @@ impl Members {
     }
 }
 
-fn resource_spans(text: &str) -> ResourceSpans {
+fn resource(text: &str) -> (Resource, String) {
     let mut members = Members::of(text);
     let schema_url = members.text("schema_url");
     let resource = Resource {
@@ -120,10 +144,10 @@ fn resource_spans(text: &str) -> ResourceSpans {
         attributes: members.attributes(),
         ..Resource::default()
     };
-    ResourceSpans { resource: Some(resource), scope_spans: Vec::new(), schema_url }
+    (resource, schema_url)
 }
 
-fn scope_spans(text: &str) -> ScopeSpans {
+fn scope(text: &str) -> (InstrumentationScope, String) {
     let mut members = Members::of(text);
     let schema_url = members.text("schema_url");
     let scope = InstrumentationScope {
@@ -132,7 +156,7 @@ fn scope_spans(text: &str) -> ScopeSpans {
         dropped_attributes_count: members.count("dropped_attributes_count"),
         attributes: members.attributes(),
     };
-    ScopeSpans { scope: Some(scope), spans: Vec::new(), schema_url }
+    (scope, schema_url)
 }
 
 fn span(spans: &Spans<'_>, row: usize) -> Span {
@@ -191,27 +215,4 @@ fn link(mut members: Members) -> Link {
         dropped_attributes_count: members.count("dropped_attributes_count"),
         attributes: members.attributes(),
     }
-}
-
-fn key_value((key, value): (String, Value)) -> KeyValue {
-    KeyValue { key, value: Some(any_value(value)), ..KeyValue::default() }
-}
-
-fn any_value(value: Value) -> AnyValue {
-    use any_value::Value as Any;
-    let value = match value {
-        Value::Empty => None,
-        Value::Bool(value) => Some(Any::BoolValue(value)),
-        Value::Int(value) => Some(Any::IntValue(value)),
-        Value::Double(value) => Some(Any::DoubleValue(value)),
-        Value::String(value) => Some(Any::StringValue(value)),
-        Value::Bytes(value) => Some(Any::BytesValue(value)),
-        Value::Array(values) => {
-            Some(Any::ArrayValue(ArrayValue { values: values.into_iter().map(any_value).collect() }))
-        }
-        Value::Map(entries) => {
-            Some(Any::KvlistValue(KeyValueList { values: entries.into_iter().map(key_value).collect() }))
-        }
-    };
-    AnyValue { value }
 }

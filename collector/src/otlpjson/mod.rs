@@ -1,12 +1,14 @@
-//! OTLP/JSON as protobuf.
+//! OTLP/JSON as protobuf, and protobuf as OTLP/JSON.
 
 mod encode;
 mod schema;
+mod write;
 
 use bytes::Bytes;
 use serde::de::DeserializeSeed as _;
 
 use self::encode::Fields;
+pub(crate) use self::write::write;
 use crate::ingest::Signal;
 
 /// How deep objects and arrays may be nested. A value of an attribute that is nested as deep as protobuf allows is not
@@ -20,18 +22,22 @@ const MAX_OBJECTS: usize = 250_000;
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
+pub(crate) fn decode(signal: Signal, body: &[u8]) -> Result<Bytes, String> {
     check_bounds(body)?;
-    let of = match signal {
-        Signal::Traces => &schema::TRACES,
-        Signal::Metrics => &schema::METRICS,
-        Signal::Logs => &schema::LOGS,
-    };
+    let of = request(signal);
     let mut out = Vec::with_capacity(body.len() / 2);
     let mut from = serde_json::Deserializer::from_slice(body);
     let read = Fields { of, out: &mut out }.deserialize(&mut from).and_then(|()| from.end());
     read.map_err(|error| format!("the body is no {} in OTLP/JSON: {error}", of.name))?;
     Ok(out.into())
+}
+
+const fn request(signal: Signal) -> &'static schema::Message {
+    match signal {
+        Signal::Traces => &schema::TRACES,
+        Signal::Metrics => &schema::METRICS,
+        Signal::Logs => &schema::LOGS,
+    }
 }
 
 /// Before anything recurses.

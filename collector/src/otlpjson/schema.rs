@@ -1,4 +1,4 @@
-//! The messages of OTLP with the names that their fields have in JSON, for turning JSON into protobuf.
+//! The messages of OTLP with the names that their fields have in JSON, for turning JSON into protobuf and back.
 
 /// A message.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Message {
 /// A field of a message.
 #[derive(Debug)]
 pub(super) struct Field {
-    name: &'static str,
+    pub(super) name: &'static str,
     pub(super) tag: u32,
     pub(super) kind: Kind,
     pub(super) repeated: bool,
@@ -43,6 +43,11 @@ impl Message {
     /// The field with a name in JSON; others are ignored, as OTLP wants it.
     pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The field with a number in protobuf.
+    pub(super) fn numbered(&self, tag: u32) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.tag == tag)
     }
 }
 
