@@ -35,6 +35,8 @@ pub(super) struct Response {
     pub(super) status: u16,
     /// What the header `Retry-After` asks for.
     pub(super) retry_after: Option<Duration>,
+    /// What the header `Date` says, in seconds since 1970.
+    pub(super) date: Option<i64>,
     pub(super) body: Bytes,
 }
 
@@ -63,8 +65,9 @@ impl Http {
             let status = response.status().as_u16();
             let after =
                 response.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
+            let date = response.headers().get("date").and_then(|date| seconds(date.to_str().ok()?));
             let body = response.into_body().collect().await.map_err(|error| unreachable(url, &error))?;
-            Ok(Response { status, retry_after: after.map(Duration::from_secs), body: body.to_bytes() })
+            Ok(Response { status, retry_after: after.map(Duration::from_secs), date, body: body.to_bytes() })
         };
         self.runtime
             .block_on(async { tokio::time::timeout(TIMEOUT, answered).await })
@@ -85,7 +88,7 @@ impl Http {
             let mut body = response.into_body();
             if status != 200 {
                 let body = body.collect().await.map_err(|error| unreachable(url, &error))?.to_bytes();
-                return Ok(Some(Response { status, retry_after: None, body }));
+                return Ok(Some(Response { status, retry_after: None, date: None, body }));
             }
             while let Some(frame) =
                 tokio::time::timeout(TIMEOUT, body.frame()).await.map_err(|_| late(url))?
@@ -124,6 +127,11 @@ impl Http {
             Error::input(format!("{url:?} is no address: {error}; expected HOST:PORT or a URL"))
         })
     }
+}
+
+fn seconds(date: &str) -> Option<i64> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    i64::try_from(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 fn why(error: &dyn std::error::Error) -> String {

@@ -4,6 +4,7 @@ mod ask;
 mod client;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod export;
 mod file;
@@ -74,6 +75,7 @@ enum Command {
     Import(import::ImportArguments),
     Load(load::Arguments),
     Delete(ask::DeleteArguments),
+    Doctor(doctor::DoctorArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -106,6 +108,7 @@ where
         Command::Import(arguments) => import::import(&arguments, &mut terminal),
         Command::Load(arguments) => load::run(arguments, &mut terminal),
         Command::Delete(arguments) => ask::delete(&arguments, &mut terminal),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, &mut terminal),
         Command::Completions(arguments) => completions::completions(&arguments, &mut terminal),
     };
     match result {
