@@ -1,5 +1,5 @@
 //! `agentvitals doctor` finds what was put there for it to find.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

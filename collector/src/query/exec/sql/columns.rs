@@ -325,8 +325,15 @@ fn attribute(base: Base, key: &str, batch: &RecordBatch) -> Result<ArrayRef, Que
 
 /// A column of any type as texts.
 fn as_texts(column: &ArrayRef) -> Result<ArrayRef, QueryError> {
-    match column.as_primitive_opt::<Float64Type>() {
-        Some(numbers) => Ok(texts(numbers.iter().map(|number| json::shown(Value::Double(number?))))),
+    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+        return Ok(texts(numbers.iter().map(|number| json::shown(Value::Double(number?)))));
+    }
+    match column.as_dictionary_opt::<Int32Type>() {
+        // Of each text of the dictionary once; a row takes no more than a copy of 16 bytes.
+        Some(dictionary) => {
+            let values = cast(dictionary.values(), &DataType::Utf8View).map_err(failed)?;
+            take(&values, dictionary.keys(), None).map_err(failed)
+        }
         None => cast(column, &DataType::Utf8View).map_err(failed),
     }
 }
