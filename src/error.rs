@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What went wrong while agentvitals was configured, started, flushed or shut down.
+/// What went wrong while agentvitals was configured, started, flushed, shut down or asked.
 ///
 /// The message names the value at fault and the remedy. Nothing that happens on a traced thread returns an
 /// error: what cannot be recorded there is counted (see [`crate::export::LossReason`]).
@@ -23,6 +23,8 @@ enum Kind {
     Export,
     Timeout,
     Install,
+    Backend,
+    Unsupported,
 }
 
 impl Error {
@@ -50,6 +52,18 @@ impl Error {
         Self { kind: Kind::Install, message: message.into() }
     }
 
+    /// A backend that did not answer, or not all of what it was asked.
+    #[cold]
+    pub fn backend(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Backend, message: message.into() }
+    }
+
+    /// Something that a backend cannot do.
+    #[cold]
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unsupported, message: message.into() }
+    }
+
     /// Whether a setting was at fault: correct it and start again.
     pub fn is_config(&self) -> bool {
         self.kind == Kind::Config
@@ -63,6 +77,16 @@ impl Error {
     /// Whether a deadline passed before the work was done.
     pub fn is_timeout(&self) -> bool {
         self.kind == Kind::Timeout
+    }
+
+    /// Whether a backend gave no answer, or would have given only a part of it.
+    pub fn is_backend(&self) -> bool {
+        self.kind == Kind::Backend
+    }
+
+    /// Whether it is something that a backend cannot do.
+    pub fn is_unsupported(&self) -> bool {
+        self.kind == Kind::Unsupported
     }
 
     /// Whether the global subscriber was at fault, e.g. because one is installed already.

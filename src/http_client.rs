@@ -16,7 +16,7 @@ use prost::bytes::Bytes;
 
 use crate::Error;
 
-/// More than any answer needs that is read here.
+/// More than any answer to a sink or probe needs.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// An HTTP client. Redirects are not followed, since a credential in a header must not go where a server says.
@@ -24,15 +24,23 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(crate) struct Client {
     client: Legacy<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
+    most: usize,
 }
 
 /// What a server answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    #[cfg_attr(
+        not(any(feature = "webhooks", feature = "probes")),
+        expect(dead_code, reason = "questions do not read them")
+    )]
     pub(crate) headers: HeaderMap,
-    /// At most [`MAX_ANSWER_BYTES`] of it; all of it up to where it was enough.
-    #[cfg_attr(not(feature = "probes"), expect(dead_code, reason = "only probes read what is answered"))]
+    /// At most so many bytes of it as are taken; all of it up to where it was enough.
+    #[cfg_attr(
+        not(any(feature = "probes", feature = "query")),
+        expect(dead_code, reason = "sinks do not read what is answered")
+    )]
     pub(crate) body: Vec<u8>,
 }
 
@@ -63,7 +71,13 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(1)
             .build(connector);
-        Ok(Self { client, timeout })
+        Ok(Self { client, timeout, most: MAX_ANSWER_BYTES })
+    }
+
+    /// The same, with answers of up to so many bytes.
+    #[cfg(feature = "query")]
+    pub(crate) fn with_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Sends a request and reads the answer to its end. The error says why there is no answer, without the address, whose path may be a secret.
@@ -103,8 +117,8 @@ impl Client {
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
                 let Ok(data) = frame.into_data() else { continue };
-                if read.len() + data.len() > MAX_ANSWER_BYTES {
-                    return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
+                if read.len() + data.len() > self.most {
+                    return Err(format!("the answer is longer than {} bytes", self.most));
                 }
                 read.extend_from_slice(&data);
                 if enough(&read) {

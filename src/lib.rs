@@ -24,6 +24,7 @@
 //! * [`Config`] has every setting, its default and its variable; [`semconv`] every name, unit and bucket.
 //! * [`health`] says how agents, models and tools are ([`Telemetry::health`]); [`alert`] tells somebody; [`probe`] asks targets; [`forecast`]
 //!   looks ahead; [`cost::budget`] says when to stop.
+//! * `query` (feature `query`) asks for spans: the collector, Tempo, Jaeger and ClickHouse alike.
 //! * [`cost`] has prices and sums; [`propagation`] carries a trace to other processes; [`testing`] (feature `testing`) has
 //!   what tests of telemetry need.
 //!
@@ -36,6 +37,7 @@
 //! | `prices` | yes | the built-in, dated price list (3 MB) |
 //! | `webhooks` | no | sinks of alerts that speak HTTP: webhooks, Slack's form, Alertmanager |
 //! | `probes` | no | probes of HTTP endpoints, MCP servers and ports |
+//! | `query` | no | questions about spans to a collector, Tempo, Jaeger or ClickHouse |
 //! | `testing` | no | receiver, captures, span trees, deterministic ids |
 //!
 //! The OpenTelemetry crates that agentvitals was built against are re-exported: use these, since spans that are made with
@@ -58,6 +60,8 @@ mod names;
 mod operation;
 pub mod probe;
 pub mod propagation;
+#[cfg(feature = "query")]
+pub mod query;
 pub mod sampling;
 pub mod semconv;
 mod span;

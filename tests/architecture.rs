@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["telemetry", "testing"],
     &["alert"],
-    &["forecast", "probe"],
+    &["forecast", "probe", "query"],
     &["health"],
     &["export", "instruments", "sampling", "span", "views"],
     &["layer"],

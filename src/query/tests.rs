@@ -1,0 +1,93 @@
+//! Filters: what they are in TraceQL and in SQL, and which spans they let through.
+
+use serde_json::json;
+
+use super::filter::Ready;
+use super::*;
+
+fn span() -> FoundSpan {
+    FoundSpan {
+        trace_id: format!("{:032x}", 1),
+        span_id: format!("{:016x}", 1),
+        parent_span_id: None,
+        service: "shop".to_owned(),
+        name: "chat gpt".to_owned(),
+        kind: Kind::Client,
+        start_unix_nano: 1_790_000_000_000_000_000,
+        duration: Duration::from_millis(1_500),
+        status: Status::Error,
+        status_message: "gone".to_owned(),
+        attributes: [
+            ("agent", json!("planner")),
+            ("tokens", json!(42)),
+            ("ratio", json!(0.5)),
+            ("streamed", json!(true)),
+            ("reasons", json!(["stop", "length"])),
+            ("none", json!([])),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into(),
+        resource: [("service.name", json!("shop")), ("region", json!("eu")), ("agent", json!("other"))]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into(),
+    }
+}
+
+#[test]
+fn filters_let_through_what_they_say() {
+    let span = span();
+    let cases = [
+        (Filter::All, true, "{}"),
+        (attribute("agent").eq("planner"), true, "{ .agent = \"planner\" }"),
+        (resource_attribute("agent").eq("other"), true, "{ resource.agent = \"other\" }"),
+        (span_attribute("region").exists(), false, "{ span.region != nil }"),
+        (attribute("region").ne("us"), true, "{ .region != \"us\" }"),
+        (attribute("nothing").ne("us"), false, "{ .nothing != \"us\" }"),
+        (attribute("nothing").missing(), true, "{ .nothing = nil }"),
+        (attribute("none").missing(), true, "{ .none = nil }"),
+        (attribute("tokens").gt(41.5), true, "{ .tokens > 41.5 }"),
+        (attribute("tokens").eq("42"), false, "{ .tokens = \"42\" }"),
+        (attribute("ratio").le(1), true, "{ .ratio <= 1 }"),
+        (attribute("streamed").eq(true), true, "{ .streamed = true }"),
+        (attribute("reasons").eq("length"), true, "{ .reasons = \"length\" }"),
+        (attribute("reasons").ne("length"), false, "{ .reasons != \"length\" }"),
+        (attribute("reasons").matches("l.*"), true, "{ .reasons =~ \"l.*\" }"),
+        (attribute("reasons").not_matches("x.*"), true, "{ .reasons !~ \"x.*\" }"),
+        (name().matches("chat"), false, "{ name =~ \"chat\" }"),
+        (
+            name().matches("chat .*") & kind().eq(Kind::Client),
+            true,
+            "{ (name =~ \"chat .*\" && kind = client) }",
+        ),
+        (
+            status().ne(Status::Error) | duration().ge(Duration::from_secs(1)),
+            true,
+            "{ (status != error || duration >= 1000000000ns) }",
+        ),
+        (status_message().eq("a \"b\"\n"), false, "{ statusMessage = \"a \\\"b\\\"\\n\" }"),
+        (service().eq("shop") & Filter::All, true, "{ resource.service.name = \"shop\" }"),
+        (attribute("a b\"").exists(), false, "{ .\"a b\\\"\" != nil }"),
+    ];
+    for (filter, wanted, shown) in cases {
+        assert_eq!(filter.to_string(), shown);
+        assert_eq!(Ready::new(&filter).unwrap().matches(&span), wanted, "{shown}");
+    }
+    assert!(Ready::new(&name().matches("(")).is_err_and(|error| error.is_config()));
+}
+
+#[test]
+fn texts_of_others_stay_texts_in_sql() {
+    let query = SpanQuery::new().filter(name().eq("a' OR 1 = 1 --\\")).since(5).until(9).limit(7);
+    let sql = clickhouse::statement("otel_traces", &query);
+    assert!(sql.contains(r"SpanName = 'a\' OR 1 = 1 --\\'"), "{sql}");
+    assert!(
+        sql.contains("Timestamp >= fromUnixTimestamp64Nano(toInt64(5))") && sql.contains("LIMIT 7 "),
+        "{sql}"
+    );
+    for wrong in ["a;b", "a.b.c", "", "a.", "`a`"] {
+        let error = Client::clickhouse("http://127.0.0.1:8123").unwrap().table(wrong).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains(wrong));
+    }
+    assert!(Client::tempo("http://127.0.0.1:3200").unwrap().table("t").is_err());
+    assert!(Client::jaeger("127.0.0.1:16686").unwrap_err().to_string().contains("http://HOST:PORT"));
+}
