@@ -166,7 +166,8 @@ fn a_query_is_explained_without_a_server() {
             0,
             &["for each .a", "topk(3)", "query_range", "`sample`"],
         ),
-        ("{} | compare({ status = error })", 3, &["does not answer it"]),
+        ("{} | compare({ status = error })", 0, &["compare({ status = error }", "query_range"]),
+        ("{ .a = 1 } >> {} | compare({ status = error })", 3, &["does not answer it"]),
     ] {
         let output = agentvitals(&["spans", "--explain", query]);
         let shown = text(&output.stdout);

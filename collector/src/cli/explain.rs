@@ -109,7 +109,14 @@ fn numbers(metrics: &Metrics, out: &mut Vec<String>) -> bool {
             let by: Vec<String> = by.iter().map(ToString::to_string).collect();
             let each = if by.is_empty() { String::new() } else { format!(", for each {}", by.join(", ")) };
             out.push(format!("{function} of each time step{each}"));
-            !matches!(function, Function::Compare { .. })
+            match function {
+                // By a look at single spans only.
+                Function::Compare { filter, .. } => spans.single().is_some_and(|spans| {
+                    let mut fields = spans.fields().into_iter().chain(filter.fields());
+                    fields.all(|field| field.is_of_one_span())
+                }),
+                _ => true,
+            }
         }
         Metrics::Binary { op, left, right } => {
             let runs = numbers(left, out) & numbers(right, out);

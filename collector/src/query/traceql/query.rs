@@ -295,3 +295,14 @@ pub enum Second {
     /// `> 5`: the values that compare so.
     Where(BinaryOp, Literal),
 }
+
+impl Pipeline {
+    /// The filter, if it is nothing else: what is shown beside it changes no answer.
+    pub fn single(&self) -> Option<&Filter> {
+        let mut stages = self.stages.iter().filter(|stage| !matches!(stage, Stage::Select(_)));
+        match (stages.next(), stages.next()) {
+            (Some(Stage::Spans(Spanset::Filter(filter))), None) => Some(filter),
+            _ => None,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Numbers over time, as TraceQL metrics have them (Tempo 3.0).
 
 mod combine;
+mod compare;
 mod read;
 mod series;
 
@@ -33,7 +34,11 @@ pub(super) fn answer(
             vec![Series { labels: Vec::new(), samples }]
         }
     };
-    series.retain(|series| !series.samples.is_empty());
+    // Which attributes have more values than are shown `compare` tells by series without numbers.
+    series.retain(|series| {
+        !series.samples.is_empty()
+            || matches!(metrics, Metrics::Of { function: Function::Compare { .. }, .. })
+    });
     series.sort_by_key(combine::key);
     let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
     Ok(OverTimeAnswer { series, ignored_hints, scanned: asked.scanned })
@@ -57,9 +62,16 @@ impl Asked<'_> {
     fn series(&mut self, metrics: &Metrics) -> Result<Numbers, QueryError> {
         Ok(match metrics {
             Metrics::Literal(literal) => Numbers::Same(combine::number(literal)),
-            Metrics::Of { function: Function::Compare { .. }, .. } => {
-                let message = "`compare` is TraceQL, but this version does not answer it".to_owned();
-                return Err(QueryError::Unsupported { message, at: None });
+            Metrics::Of { spans, function: Function::Compare { filter, top, between }, .. } => {
+                let Some(spans) = spans.single() else {
+                    let message = "`compare` is answered of spans that a single filter finds".to_owned();
+                    return Err(QueryError::Unsupported { message, at: None });
+                };
+                let top = usize::try_from(*top).unwrap_or(1);
+                let compared = compare::Compared { spans, selection: filter, between: *between, top };
+                let (series, scanned) = compare::series(self.queries, self.grid, &compared, self.control)?;
+                self.scanned += scanned;
+                Numbers::Series(series)
             }
             Metrics::Of { spans, function, by } => {
                 let (groups, scanned): (Groups, u64) =

@@ -11,7 +11,7 @@ use crate::query::exec::coded::Coded;
 use crate::query::exec::filter::Condition;
 use crate::query::exec::render::Rows;
 use crate::query::exec::{Plan, Queries, bind, parallel, traces};
-use crate::query::traceql::{Datum, Field, Filter, Function, Pipeline, Spanset, Stage};
+use crate::query::traceql::{Datum, Field, Filter, Function, Pipeline};
 
 /// The value that a function looks at.
 const fn measured(function: &Function) -> Option<&Field> {
@@ -32,7 +32,7 @@ pub(super) fn read(
     control: &Control,
 ) -> Result<(Groups, u64), QueryError> {
     let fields: Vec<Field> = by.iter().chain(measured(function)).cloned().collect();
-    let single = single(spans).filter(|filter| {
+    let single = spans.single().filter(|filter| {
         let mut all = filter.fields().into_iter().chain(fields.iter().cloned());
         all.all(|field| field.is_of_one_span())
     });
@@ -48,15 +48,6 @@ pub(super) fn read(
             })?;
             Ok((groups, scanned))
         }
-    }
-}
-
-/// The filter, if there is nothing else.
-fn single(spans: &Pipeline) -> Option<&Filter> {
-    let mut stages = spans.stages.iter().filter(|stage| !matches!(stage, Stage::Select(_)));
-    match (stages.next(), stages.next()) {
-        (Some(Stage::Spans(Spanset::Filter(filter))), None) => Some(filter),
-        _ => None,
     }
 }
 

@@ -98,7 +98,7 @@ fn what_cannot_be_answered_is_told() {
         ("{}", None, "no numbers over time"),
         ("{} | rate()", Some(0), "step is 0"),
         ("{} | rate()", Some(1), "at most 11000"),
-        ("{} | compare({ status = error })", None, "does not answer it"),
+        ("{} >> {} | compare({ status = error })", None, "a single filter"),
     ] {
         let error = ask(&queries, q, step).unwrap_err().to_string();
         assert!(error.contains(wanted), "{q}: {error}");
@@ -116,4 +116,57 @@ proptest! {
         let end = times[grid.interval(time)];
         prop_assert!(end - step < time && time <= end, "{time} in {end}");
     }
+}
+
+/// The series of `compare`: kind, attribute, value and number, in order.
+fn compared(queries: &Queries, q: &str) -> Vec<(String, String, f64)> {
+    let series = ask(queries, q, None).unwrap_or_else(|error| panic!("{q}: {error}"));
+    let text = |value: &serde_json::Value| value.to_string().replace('"', "");
+    series
+        .iter()
+        .map(|series| {
+            let [(_, kind), (label, value)] = series.labels.as_slice() else { panic!("{series:?}") };
+            let number = series.samples.first().map_or(-1.0, |sample| sample.1);
+            (format!("{} {label}", text(kind)), text(value), number)
+        })
+        .collect()
+}
+
+#[test]
+fn what_tells_a_selection_from_the_others_is_counted() {
+    let (_dir, queries) = queries();
+    let found = compared(&queries, "{ name != `chat` } | compare({ status = error }, 2)");
+    let of = |kind: &str| -> Vec<(&str, f64)> {
+        let of_kind = found.iter().filter(|(name, ..)| name == kind);
+        let mut all: Vec<_> = of_kind.map(|(_, value, number)| (value.as_str(), *number)).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+        all
+    };
+    // Of 6,000 spans that are no chats, each tenth failed: those whose numbers end with 0, which are agents' 0 and 2.
+    assert_eq!(of("selection name"), [("execute_tool", 300.0), ("invoke_agent", 300.0)]);
+    assert_eq!(of("baseline name"), [("execute_tool", 2_700.0), ("invoke_agent", 2_700.0)]);
+    assert_eq!(of("selection_total name"), [("null", 600.0)]);
+    assert_eq!(of("selection span.gen_ai.agent.name"), [("agent-0", 300.0), ("agent-2", 300.0)]);
+    assert_eq!(of("baseline span.gen_ai.agent.name"), [("agent-1", 1_500.0), ("agent-3", 1_500.0)]);
+    assert_eq!(of("baseline_total span.gen_ai.agent.name"), [("null", 5_400.0)]);
+    assert_eq!(of("selection resource.service.name"), [("bot", 600.0)]);
+    assert_eq!(of("selection statusMessage"), [("failed", 600.0)]);
+    assert_eq!(of("baseline statusMessage"), []);
+    assert_eq!(of("selection status"), [("error", 600.0)]);
+    // There are more than two values of these.
+    for label in ["span.number", "span.gen_ai.agent.name"] {
+        assert_eq!(of(&format!("__too_many_values__ {label}")), [("null", -1.0)]);
+    }
+    assert_eq!(of("__too_many_values__ name"), []);
+    assert_eq!(of("baseline span.number").len(), 2);
+
+    // Only spans of a time are the selection; its start is not in it, its end is.
+    let between =
+        format!("{{}} | compare({{ status = error }}, 5, {}, {})", BASE + 10_000_000, BASE + 30_000_000);
+    let found = compared(&queries, &between);
+    let total = found.iter().find(|(kind, ..)| kind == "selection_total name").unwrap();
+    assert!((total.2 - 2.0).abs() < f64::EPSILON, "{total:?}");
+
+    let refused = ask(&queries, "{} >> {} | compare({ status = error })", None);
+    assert!(matches!(refused, Err(QueryError::Unsupported { .. })), "{refused:?}");
 }
