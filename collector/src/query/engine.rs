@@ -48,7 +48,9 @@
 //! for it if that column is there. An engine that was asked for [`SpanColumn::Attribute`] leaves `attributes` out
 //! of a batch where it cannot hold the key.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -219,6 +221,9 @@ pub enum Flow {
 /// one part.
 pub type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<Flow, QueryError> + 'a;
 
+/// Keys of attributes by scope: `span` (the record's own), `resource`, `instrumentation`, `event`, `link`.
+pub type Names = BTreeMap<String, BTreeSet<String>>;
+
 /// Spans that can be read on their own, by another thread if need be. It is a snapshot: what arrives later is not in it.
 pub trait Part: Send + Sync {
     /// The earliest and the latest start in it, both included; for leaving it out, and for reading in order.
@@ -226,6 +231,11 @@ pub trait Part: Send + Sync {
 
     /// How many spans are in it, whether they match or not.
     fn rows(&self) -> u64;
+
+    /// Which attributes its spans have, if all of them are in the scan and it is known without a look at them.
+    fn names(&self) -> Option<Arc<Names>> {
+        None
+    }
 
     /// Reads it. Returns how many spans were looked at.
     ///

@@ -9,9 +9,10 @@ use super::points::PointRow;
 use super::segment::Segment;
 use super::spans::assemble::{At, assemble};
 use super::spans::chunk::{Chunk, Row};
+use super::spans::names::names;
 use super::spans::select::Selection;
 use super::state::Stored;
-use crate::query::engine::Visit;
+use crate::query::engine::{Names, Visit};
 use crate::query::{Control, Engine, Order, Part, QueryError, Scan, Table};
 
 impl Engine for Store {
@@ -66,6 +67,13 @@ impl<R: Stored> Part for ChunkPart<R> {
 
     fn rows(&self) -> u64 {
         self.chunk.rows.len() as u64
+    }
+
+    fn names(&self) -> Option<Arc<Names>> {
+        let (first, last) = self.chunk.times();
+        let whole =
+            self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last);
+        if whole { names(&[self.chunk.as_ref()]).map(Arc::new) } else { None }
     }
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {

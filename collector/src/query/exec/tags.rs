@@ -1,6 +1,7 @@
 //! Which attributes and values there are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
@@ -10,9 +11,9 @@ use hashbrown::HashSet;
 use super::coded::Coded;
 use super::render::Rows;
 use super::{Plan, Queries, bind, parallel};
-use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
+use crate::query::engine::{self, Columns, Control, Order, QueryError, SpanColumn};
 use crate::query::tags::{DistinctAnswer, DistinctRequest, TagNamesAnswer, TagNamesRequest, TagValue};
-use crate::query::traceql::{Datum, Expr, Field, is_duration, parse_field};
+use crate::query::traceql::{Datum, Expr, Field, is_duration, parse_field, parse_filter};
 use crate::value::{Value, parse_map};
 
 /// Bytes that a known value takes beside its text, about.
@@ -98,6 +99,8 @@ fn each(datum: &Datum<'_>, is_time: bool, out: &mut dyn FnMut(TagValue)) {
     }
 }
 
+const SCOPES: [&str; 5] = ["span", "resource", "instrumentation", "event", "link"];
+
 /// Keys by scope.
 type Names = BTreeMap<&'static str, HashSet<String>>;
 
@@ -112,7 +115,18 @@ pub(super) fn names(
     columns.extend(["resource", "scope", "events", "links"].map(SpanColumn::Fixed));
     columns.sort_unstable();
     columns.dedup();
-    let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+    let mut parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+    // Of all spans of a part the part may know it.
+    let mut known: Vec<Arc<engine::Names>> = Vec::new();
+    if parse_filter(&request.q)?.expr.is_none() {
+        parts.retain(|part| match part.names() {
+            Some(names) => {
+                known.push(names);
+                false
+            }
+            None => true,
+        });
+    }
     let (found, scanned) = parallel::fold(&parts, control, |names: &mut Names, batch| {
         add_names(names, &plan.rows(batch)?, batch);
         Ok(())
@@ -120,6 +134,11 @@ pub(super) fn names(
     let mut scopes: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for (scope, keys) in found.into_iter().flatten() {
         scopes.entry(scope).or_default().extend(keys);
+    }
+    for (scope, keys) in known.iter().flat_map(|names| names.iter()) {
+        if let Some(scope) = SCOPES.into_iter().find(|known| known == scope) {
+            scopes.entry(scope).or_default().extend(keys.iter().cloned());
+        }
     }
     for keys in scopes.values_mut() {
         keys.sort_unstable();

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
 use tempfile::{TempDir, tempdir};
@@ -52,8 +53,26 @@ fn span(number: i64) -> Span {
         end_time_unix_nano: (BASE + number * 1_000_000 + (number % 100) * 1_000).cast_unsigned(),
         status: (number % 10 == 0).then(|| Status { code: 2, message: "failed".to_owned() }),
         attributes,
+        events: told(number, "of an event")
+            .map(|attributes| Event { attributes, ..Event::default() })
+            .into_iter()
+            .collect(),
+        links: told(number, "of a link")
+            .map(|attributes| Link {
+                trace_id: vec![7; 16],
+                span_id: vec![7; 8],
+                attributes,
+                ..Link::default()
+            })
+            .into_iter()
+            .collect(),
         ..Span::default()
     }
+}
+
+/// What one of the first spans, which are on disk, and one of the last, which are not, have in their events and links.
+fn told(number: i64, key: &str) -> Option<Vec<KeyValue>> {
+    [17, 8_900].contains(&number).then(|| vec![attribute(&format!("{key} {number}"), Any::BoolValue(true))])
 }
 
 pub(super) fn queries() -> (TempDir, Queries) {
@@ -291,4 +310,24 @@ fn conversations_and_agents_are_what_their_spans_came_to() {
     assert_eq!((agent.performance.avg, agent.health.status.as_str()), (Some(2.0), "unknown"));
     assert!((agent.performance.success_rate.unwrap() - 200.0 / 3.0).abs() < 1e-9);
     assert_eq!((agent.usage.tasks, agent.usage.tokens, agent.usage.tool_calls), (3, 90, 3));
+}
+
+/// Which attributes there are is kept with segments and chunks: it is what their rows tell.
+#[test]
+fn names_that_are_kept_are_those_of_the_rows() {
+    let (_dir, queries) = queries();
+    let ask = |q: &str, start: Option<i64>| {
+        let request = TagNamesRequest { q: q.to_owned(), start, ..TagNamesRequest::default() };
+        queries.tag_names(&request, &queries.control()).unwrap()
+    };
+    let (kept, read) = (ask("", None), ask("{ duration >= 0ns }", None));
+    assert_eq!((kept.scanned, read.scanned), (0, 9_000));
+    assert_eq!(kept.scopes, read.scopes);
+    assert_eq!(kept.scopes["event"], ["of an event 17", "of an event 8900"]);
+    assert_eq!(kept.scopes["link"], ["of a link 17", "of a link 8900"]);
+    assert!(kept.scopes["span"].contains(&"rare".to_owned()), "{kept:?}");
+    // Of a part of the time its rows tell, where a segment begins before it.
+    let late = ask("", Some(BASE + 4_600_000_000));
+    assert!(late.scanned > 0 && !late.scopes["span"].contains(&"rare".to_owned()), "{late:?}");
+    assert_eq!(late.scopes["event"], ["of an event 8900"]);
 }

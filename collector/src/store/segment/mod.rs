@@ -17,6 +17,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::query::Table;
+use crate::query::engine::Names;
 
 pub(super) use entries::{batch_entry, trace_entry};
 pub(super) use index::{Index, Tests};
@@ -27,6 +28,8 @@ pub(super) use write::{write, write_as};
 pub(super) const BLOCK: usize = 2_048;
 /// The key of the footer that lists the attributes which the column `attributes` never holds.
 const PURE: &str = "agentvitals.pure";
+/// The key of the footer that lists the attributes that its rows have, by scope.
+const NAMES: &str = "agentvitals.names";
 /// The key of the footer that tells to which step points were downsampled, in nanoseconds.
 const STEP: &str = "agentvitals.downsampled";
 /// The key of the footer that lists the requests whose points are all in those of others.
@@ -56,6 +59,8 @@ pub(super) struct Segment {
     pub(super) index: Index,
     metadata: ArrowReaderMetadata,
     pure: Vec<String>,
+    /// Which attributes its rows have; segments of old do not tell.
+    names: Option<Arc<Names>>,
     /// Whether its files go when nobody reads it any more.
     doomed: AtomicBool,
 }
@@ -116,8 +121,10 @@ impl Segment {
         };
         let pure =
             entry(&metadata, PURE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let names = entry(&metadata, NAMES).and_then(|text| serde_json::from_str(text).ok()).map(Arc::new);
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
-        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, doomed: AtomicBool::new(false) })
+        let doomed = AtomicBool::new(false);
+        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, names, doomed })
     }
 
     /// The step to which its points were downsampled, in nanoseconds.

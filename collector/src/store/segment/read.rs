@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 
 use super::{BLOCK, Index, Segment};
-use crate::query::engine::{Flow, Visit};
+use crate::query::engine::{Flow, Names, Visit};
 use crate::query::{Columns, Control, Must, Order, Part, QueryError, Scan, SpanColumn, Table};
 use crate::store::spans::chunk::identity;
 
@@ -169,6 +169,13 @@ impl Part for SegmentPart {
 
     fn rows(&self) -> u64 {
         self.segment.rows
+    }
+
+    fn names(&self) -> Option<Arc<Names>> {
+        let (first, last) = self.segment.index.times();
+        let whole =
+            self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last);
+        if whole { self.segment.names.clone() } else { None }
     }
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {

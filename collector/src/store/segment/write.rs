@@ -15,11 +15,13 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::{BLOCK, Downsampled, Index, MERGED, Name, PURE, STEP, Segment};
+use super::{BLOCK, Downsampled, Index, MERGED, NAMES, Name, PURE, STEP, Segment};
 use crate::query::Columns;
+use crate::query::engine::Names;
 use crate::store::disk;
 use crate::store::spans::assemble::{At, assemble};
 use crate::store::spans::chunk::{Chunk, Record};
+use crate::store::spans::names::names;
 
 const ROW_GROUP: usize = 65_536;
 
@@ -49,6 +51,7 @@ pub(in crate::store) fn write_as<R: Record>(
     let rows: Vec<At> = order.into_iter().map(|(_, at)| at).collect();
     let assembled = assemble(chunks, &rows, &Columns::All).map_err(io::Error::other)?;
     drop(rows);
+    let footer = footer(&assembled.pure, names(chunks).as_ref(), downsampled);
 
     let target = name.path(dir);
     let beside = target.with_extension("idx");
@@ -59,7 +62,7 @@ pub(in crate::store) fn write_as<R: Record>(
             let index = Index::build(&assembled.batch, R::TABLE.time_column());
             disk::write_atomically(&beside, &index.to_bytes())
         });
-        let rows = write_parquet(&unfinished, &assembled.batch, footer(&assembled.pure, downsampled));
+        let rows = write_parquet(&unfinished, &assembled.batch, footer);
         (index.join().unwrap_or_else(|_| Err(io::Error::other("the index cannot be made"))), rows)
     });
     match index.and(rows).and_then(|()| disk::publish(&unfinished, &target)) {
@@ -74,8 +77,9 @@ pub(in crate::store) fn write_as<R: Record>(
 }
 
 /// What readers of Parquet are not told by the columns.
-fn footer(pure: &[String], downsampled: &Downsampled) -> Vec<KeyValue> {
+fn footer(pure: &[String], names: Option<&Names>, downsampled: &Downsampled) -> Vec<KeyValue> {
     let mut entries = vec![(PURE, serde_json::to_string(pure).unwrap_or_default())];
+    entries.extend(names.map(|names| (NAMES, serde_json::to_string(names).unwrap_or_default())));
     entries.extend(downsampled.step.map(|step| (STEP, step.to_string())));
     if !downsampled.merged.is_empty() {
         let bytes: Vec<u8> = downsampled.merged.iter().flat_map(|hash| hash.to_le_bytes()).collect();

@@ -7,4 +7,5 @@ mod columns;
 pub(in crate::store) mod decode;
 pub(in crate::store) mod disassemble;
 pub(in crate::store) mod fields;
+pub(in crate::store) mod names;
 pub(in crate::store) mod select;
