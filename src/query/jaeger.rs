@@ -243,6 +243,8 @@ fn tags(tags: Option<Vec<Tag>>) -> impl Iterator<Item = (String, Json)> {
         let value = match (tag.kind.as_str(), tag.value) {
             // Whole numbers that not every reader of JSON takes are texts.
             ("int64", Json::String(text)) => text.parse::<i64>().map_or(Json::String(text), Json::from),
+            // A number with a point may be written without it.
+            ("float64", Json::Number(number)) => number.as_f64().map_or(Json::Number(number), Json::from),
             (_, value) => value,
         };
         (tag.key, value)

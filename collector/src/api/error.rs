@@ -155,3 +155,42 @@ impl IntoResponse for JaegerThirdError {
         (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }
+
+/// The same errors as gRPC has them: in headers, with a code of its own.
+pub(super) struct GrpcError(pub(super) ApiError);
+
+impl From<ApiError> for GrpcError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for GrpcError {
+    fn into_response(self) -> Response {
+        let (status, _, message, at) = self.0.parts();
+        // The numbers are those of gRPC's status codes.
+        let code = match status.as_u16() {
+            400 | 413 => 3,
+            401 => 16,
+            404 => 5,
+            405 | 501 => 12,
+            422 | 429 => 8,
+            499 => 1,
+            504 => 4,
+            _ => 13,
+        };
+        let message: String = told(message, at)
+            .bytes()
+            .map(|byte| match byte {
+                b'%' | 0..=0x1f | 0x7f.. => format!("%{byte:02X}"),
+                plain => char::from(plain).to_string(),
+            })
+            .collect();
+        let mut response = [(header::CONTENT_TYPE, "application/grpc")].into_response();
+        response.headers_mut().insert("grpc-status", HeaderValue::from(code));
+        if let Ok(message) = HeaderValue::try_from(message) {
+            response.headers_mut().insert("grpc-message", message);
+        }
+        response
+    }
+}

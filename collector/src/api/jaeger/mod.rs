@@ -1,5 +1,7 @@
-//! The query API of Jaeger: the first version, which its web page and Grafana ask, and the third, which is OTLP.
+//! The query API of Jaeger: the first version, which its web page and Grafana ask, and the third, which is OTLP, over HTTP
+//! and gRPC.
 
+mod grpc;
 mod model;
 mod search;
 mod third;
@@ -31,6 +33,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/api/traces", get(traces))
         .route("/api/dependencies", get(dependencies))
         .merge(third::routes())
+        .merge(grpc::routes())
 }
 
 /// All of them, for those who ask at `/jaeger`.

@@ -50,88 +50,87 @@ fn the_query_of_the_list_of_features_runs_as_written() {
     );
 }
 
+/// Queries and their rows.
+const CASES: &[(&str, &[&str])] = &[
+    ("SELECT COUNT(*) FROM spans", &["9000"]),
+    ("SELECT count(*) FROM logs", &["0"]),
+    ("SELECT count(*) FROM metrics", &["0"]),
+    ("SELECT count(*) FROM spans WHERE status = 'error'", &["900"]),
+    ("SELECT count(*) FROM spans WHERE status = 'nothing'", &["0"]),
+    ("SELECT count(*) FROM spans WHERE parent_span_id IS NULL", &["3000"]),
+    ("SELECT count(*) FROM spans WHERE name IN ('chat', 'execute_tool')", &["6000"]),
+    ("SELECT count(*) FROM spans WHERE attributes->>'rare' = 'yes' OR name = 'execute_tool'", &["3001"]),
+    ("SELECT attributes->>'number' FROM spans WHERE attributes->>'rare' = 'yes'", &["4321"]),
+    ("SELECT count(*) FROM spans WHERE attributes ? 'rare'", &["1"]),
+    (
+        "SELECT attributes->'rare', attributes->>'nothing', attributes->'number' FROM spans WHERE attributes ? 'rare'",
+        &["\"yes\" null 4321"],
+    ),
+    (
+        "SELECT sum((attributes->>'number')::bigint) FROM spans WHERE (attributes->>'number')::bigint < 10",
+        &["45"],
+    ),
+    ("SELECT count(*), min(attributes->>'zero') FROM spans WHERE attributes->>'zero' = '-0.0'", &["9 -0.0"]),
+    (
+        "SELECT name, kind, status, status_message, duration_ns, duration_ms FROM spans WHERE span_id = '0000000000000015'",
+        &["execute_tool internal error failed 20000 0.02"],
+    ),
+    (
+        "SELECT trace_id, parent_span_id, service, resource->>'service.name', resource FROM spans WHERE span_id = '0000000000000015'",
+        &["00000000000000000000000000000007 0000000000000013 bot bot {\"service.name\":\"bot\"}"],
+    ),
+    ("SELECT count(*) FROM spans WHERE trace_id = '00000000000000000000000000000007'", &["3"]),
+    ("SELECT count(*) FROM spans WHERE start_time < '2026-09-21T14:13:20.010Z'", &["10"]),
+    (
+        "SELECT count(*) FROM spans WHERE start_time >= '2026-09-21T14:13:20.010Z' AND start_time < '2026-09-21T14:13:20.020Z'",
+        &["10"],
+    ),
+    ("SELECT count(*) FROM spans WHERE start_time > '2026-09-22' AND start_time < '2026-09-21'", &["0"]),
+    (
+        "SELECT date_trunc('second', start_time), count(*) FROM spans GROUP BY 1 ORDER BY 1 LIMIT 1",
+        &["2026-09-21T14:13:20Z 1000"],
+    ),
+    ("SELECT count(*) FROM spans WHERE duration_ms >= 0.099", &["90"]),
+    ("SELECT count(*) FROM spans WHERE end_time - start_time >= interval '99 microseconds'", &["90"]),
+    (
+        "SELECT start_time, end_time FROM spans ORDER BY start_time DESC LIMIT 1",
+        &["2026-09-21T14:13:28.999Z 2026-09-21T14:13:28.999099Z"],
+    ),
+    // A parent, its child and theirs, by joins; and what a subquery, a CTE and a window tell.
+    (
+        "SELECT count(*) FROM spans c JOIN spans p ON c.parent_span_id = p.span_id AND c.trace_id = p.trace_id WHERE p.attributes->>'gen_ai.operation.name' = 'invoke_agent' AND c.attributes->>'gen_ai.operation.name' = 'chat'",
+        &["3000"],
+    ),
+    (
+        "WITH a AS (SELECT attributes->>'gen_ai.agent.name' agent, duration_ns d FROM spans) SELECT agent, max(d) FROM a WHERE agent = 'agent-1' GROUP BY agent",
+        &["agent-1 97000"],
+    ),
+    (
+        "SELECT count(*) FROM (SELECT row_number() OVER (PARTITION BY trace_id ORDER BY start_time) n FROM spans) WHERE n = 3",
+        &["3000"],
+    ),
+    (
+        "SELECT count(*) FROM (SELECT * FROM spans) s WHERE s.attributes->>'gen_ai.agent.name' = 'agent-3'",
+        &["2250"],
+    ),
+    ("SELECT approx_percentile_cont(duration_ms, 1.0) FROM spans", &["0.099"]),
+    ("SELECT count(DISTINCT attributes->>'gen_ai.agent.name') FROM spans", &["4"]),
+    (
+        "SELECT name FROM spans GROUP BY name HAVING count(*) FILTER (WHERE status = 'error') >= 300 ORDER BY name DESC LIMIT 1",
+        &["invoke_agent"],
+    ),
+    (
+        "SELECT attributes->>'gen_ai.agent.name' || '!' FROM spans ORDER BY attributes->>'gen_ai.agent.name' DESC, span_id LIMIT 1",
+        &["agent-3!"],
+    ),
+    ("SELECT '{\"a\":[1,{\"b\":\"c\"}]}'->'a'->1->>'b'", &["c"]),
+    ("SELECT '{\"a\":[1,2]}'->'a'->> -1, '[\"x\"]' ? 'x'", &["2 true"]),
+];
+
 #[test]
 fn answers_are_those_of_what_was_sent() {
     let (_dir, queries) = queries();
-    let cases: &[(&str, &[&str])] = &[
-        ("SELECT COUNT(*) FROM spans", &["9000"]),
-        ("SELECT count(*) FROM logs", &["0"]),
-        ("SELECT count(*) FROM metrics", &["0"]),
-        ("SELECT count(*) FROM spans WHERE status = 'error'", &["900"]),
-        ("SELECT count(*) FROM spans WHERE status = 'nothing'", &["0"]),
-        ("SELECT count(*) FROM spans WHERE parent_span_id IS NULL", &["3000"]),
-        ("SELECT count(*) FROM spans WHERE name IN ('chat', 'execute_tool')", &["6000"]),
-        ("SELECT count(*) FROM spans WHERE attributes->>'rare' = 'yes' OR name = 'execute_tool'", &["3001"]),
-        ("SELECT attributes->>'number' FROM spans WHERE attributes->>'rare' = 'yes'", &["4321"]),
-        ("SELECT count(*) FROM spans WHERE attributes ? 'rare'", &["1"]),
-        (
-            "SELECT attributes->'rare', attributes->>'nothing', attributes->'number' FROM spans WHERE attributes ? 'rare'",
-            &["\"yes\" null 4321"],
-        ),
-        (
-            "SELECT sum((attributes->>'number')::bigint) FROM spans WHERE (attributes->>'number')::bigint < 10",
-            &["45"],
-        ),
-        (
-            "SELECT count(*), min(attributes->>'zero') FROM spans WHERE attributes->>'zero' = '-0.0'",
-            &["9 -0.0"],
-        ),
-        (
-            "SELECT name, kind, status, status_message, duration_ns, duration_ms FROM spans WHERE span_id = '0000000000000015'",
-            &["execute_tool internal error failed 20000 0.02"],
-        ),
-        (
-            "SELECT trace_id, parent_span_id, service, resource->>'service.name', resource FROM spans WHERE span_id = '0000000000000015'",
-            &["00000000000000000000000000000007 0000000000000013 bot bot {\"service.name\":\"bot\"}"],
-        ),
-        ("SELECT count(*) FROM spans WHERE trace_id = '00000000000000000000000000000007'", &["3"]),
-        ("SELECT count(*) FROM spans WHERE start_time < '2026-09-21T14:13:20.010Z'", &["10"]),
-        (
-            "SELECT count(*) FROM spans WHERE start_time >= '2026-09-21T14:13:20.010Z' AND start_time < '2026-09-21T14:13:20.020Z'",
-            &["10"],
-        ),
-        ("SELECT count(*) FROM spans WHERE start_time > '2026-09-22' AND start_time < '2026-09-21'", &["0"]),
-        (
-            "SELECT date_trunc('second', start_time), count(*) FROM spans GROUP BY 1 ORDER BY 1 LIMIT 1",
-            &["2026-09-21T14:13:20Z 1000"],
-        ),
-        ("SELECT count(*) FROM spans WHERE duration_ms >= 0.099", &["90"]),
-        ("SELECT count(*) FROM spans WHERE end_time - start_time >= interval '99 microseconds'", &["90"]),
-        (
-            "SELECT start_time, end_time FROM spans ORDER BY start_time DESC LIMIT 1",
-            &["2026-09-21T14:13:28.999Z 2026-09-21T14:13:28.999099Z"],
-        ),
-        // A parent, its child and theirs, by joins; and what a subquery, a CTE and a window tell.
-        (
-            "SELECT count(*) FROM spans c JOIN spans p ON c.parent_span_id = p.span_id AND c.trace_id = p.trace_id WHERE p.attributes->>'gen_ai.operation.name' = 'invoke_agent' AND c.attributes->>'gen_ai.operation.name' = 'chat'",
-            &["3000"],
-        ),
-        (
-            "WITH a AS (SELECT attributes->>'gen_ai.agent.name' agent, duration_ns d FROM spans) SELECT agent, max(d) FROM a WHERE agent = 'agent-1' GROUP BY agent",
-            &["agent-1 97000"],
-        ),
-        (
-            "SELECT count(*) FROM (SELECT row_number() OVER (PARTITION BY trace_id ORDER BY start_time) n FROM spans) WHERE n = 3",
-            &["3000"],
-        ),
-        (
-            "SELECT count(*) FROM (SELECT * FROM spans) s WHERE s.attributes->>'gen_ai.agent.name' = 'agent-3'",
-            &["2250"],
-        ),
-        ("SELECT approx_percentile_cont(duration_ms, 1.0) FROM spans", &["0.099"]),
-        ("SELECT count(DISTINCT attributes->>'gen_ai.agent.name') FROM spans", &["4"]),
-        (
-            "SELECT name FROM spans GROUP BY name HAVING count(*) FILTER (WHERE status = 'error') >= 300 ORDER BY name DESC LIMIT 1",
-            &["invoke_agent"],
-        ),
-        (
-            "SELECT attributes->>'gen_ai.agent.name' || '!' FROM spans ORDER BY attributes->>'gen_ai.agent.name' DESC, span_id LIMIT 1",
-            &["agent-3!"],
-        ),
-        ("SELECT '{\"a\":[1,{\"b\":\"c\"}]}'->'a'->1->>'b'", &["c"]),
-        ("SELECT '{\"a\":[1,2]}'->'a'->> -1, '[\"x\"]' ? 'x'", &["2 true"]),
-    ];
-    for (q, wanted) in cases {
+    for (q, wanted) in CASES {
         assert_eq!(told(&queries, q), *wanted, "{q}");
     }
 }
