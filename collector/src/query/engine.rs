@@ -237,6 +237,12 @@ pub trait Part: Send + Sync {
         None
     }
 
+    /// The different texts of a column, one a row, if all of its spans are in the scan and they are known without a look at
+    /// them.
+    fn values(&self, _column: &SpanColumn) -> Option<RecordBatch> {
+        None
+    }
+
     /// Reads it. Returns how many spans were looked at.
     ///
     /// # Errors

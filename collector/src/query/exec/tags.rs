@@ -36,14 +36,28 @@ pub(super) fn distinct(
     columns.extend(bind::columns(&fields)?);
     columns.sort_unstable();
     columns.dedup();
-    let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+    let mut parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+    // Of all spans of a part the part may know it.
+    let mut known = Values::new();
+    if let [column] = bind::columns(&fields)?.as_slice()
+        && parse_filter(&request.q)?.expr.is_none()
+    {
+        let mut wrong = None;
+        parts.retain(|part| {
+            let Some(batch) = part.values(column) else { return true };
+            let rows: Vec<u32> = (0_u32..).take(batch.num_rows()).collect();
+            wrong = wrong.take().or_else(|| add(&mut known, &rows, &fields, &batch).err());
+            false
+        });
+        wrong.map_or(Ok(()), Err)?;
+    }
     let (found, scanned) = parallel::fold(&parts, control, |values: &mut Values, batch| {
         let before = values.len();
         add(values, &plan.rows(batch)?, &fields, batch)?;
         let new = values.len() - before;
         control.take_memory(new * VALUE_BYTES * fields.len())
     })?;
-    let all: HashSet<Vec<TagValue>> = found.into_iter().flatten().collect();
+    let all: HashSet<Vec<TagValue>> = found.into_iter().flatten().chain(known).collect();
     let mut values: Vec<Vec<TagValue>> = all.into_iter().collect();
     values.sort_unstable();
     values.truncate(request.limit.unwrap_or(usize::MAX));

@@ -331,3 +331,41 @@ fn names_that_are_kept_are_those_of_the_rows() {
     assert!(late.scanned > 0 && !late.scopes["span"].contains(&"rare".to_owned()), "{late:?}");
     assert_eq!(late.scopes["event"], ["of an event 8900"]);
 }
+
+/// Likewise the values of columns that have few.
+#[test]
+fn values_that_are_kept_are_those_of_the_rows() {
+    let (_dir, queries) = queries();
+    let ask = |q: &str, field: &str, start: Option<i64>| {
+        let fields = vec![field.to_owned()];
+        let request = DistinctRequest { q: q.to_owned(), fields, start, ..DistinctRequest::default() };
+        queries.distinct(&request, &queries.control()).unwrap()
+    };
+    for (field, count) in [
+        ("name", 3),
+        ("span.gen_ai.agent.name", 4),
+        ("resource.service.name", 1),
+        ("resource.nothing", 0),
+        ("span.rare", 1),
+        ("span.number", 9_000),
+        ("status", 2),
+        (".gen_ai.agent.name", 4),
+    ] {
+        let (kept, read) = (ask("", field, None), ask("{ duration >= 0ns }", field, None));
+        assert_eq!((kept.values.len(), &kept.values), (count, &read.values), "{field}");
+        assert_eq!(read.scanned, 9_000, "{field}");
+    }
+    // Once all are on disk no row is looked at for a text.
+    for field in ["name", "span.gen_ai.agent.name", "resource.service.name"] {
+        let looked_at = || ask("", field, None).scanned;
+        let until = (0..1_000).find(|_| {
+            looked_at() == 0 || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }
+        });
+        assert!(until.is_some(), "{field}: {} rows are looked at", looked_at());
+    }
+    assert_eq!(ask("", "span.number", None).scanned, 9_000);
+    assert!(ask("", "name", Some(BASE + 1_000_000)).scanned >= 4_499);
+}

@@ -5,6 +5,7 @@ mod index;
 mod read;
 mod write;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(super) const BLOCK: usize = 2_048;
 const PURE: &str = "agentvitals.pure";
 /// The key of the footer that lists the attributes that its rows have, by scope.
 const NAMES: &str = "agentvitals.names";
+/// The key of the footer that lists the different texts of columns that have few.
+const VALUES: &str = "agentvitals.values";
 /// The key of the footer that tells to which step points were downsampled, in nanoseconds.
 const STEP: &str = "agentvitals.downsampled";
 /// The key of the footer that lists the requests whose points are all in those of others.
@@ -61,6 +64,8 @@ pub(super) struct Segment {
     pure: Vec<String>,
     /// Which attributes its rows have; segments of old do not tell.
     names: Option<Arc<Names>>,
+    /// The different texts of columns that have few of them.
+    values: HashMap<String, Vec<String>>,
     /// Whether its files go when nobody reads it any more.
     doomed: AtomicBool,
 }
@@ -122,9 +127,11 @@ impl Segment {
         let pure =
             entry(&metadata, PURE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let names = entry(&metadata, NAMES).and_then(|text| serde_json::from_str(text).ok()).map(Arc::new);
+        let values =
+            entry(&metadata, VALUES).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
         let doomed = AtomicBool::new(false);
-        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, names, doomed })
+        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, names, values, doomed })
     }
 
     /// The step to which its points were downsampled, in nanoseconds.

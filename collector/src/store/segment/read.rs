@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int8Type, Int64Type, TimestampNanosecondType, UInt64Type};
-use arrow_array::{Array as _, RecordBatch, UInt32Array};
+use arrow_array::types::{Int8Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::{Array as _, ArrayRef, DictionaryArray, RecordBatch, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 use parquet::arrow::ProjectionMask;
@@ -172,10 +172,21 @@ impl Part for SegmentPart {
     }
 
     fn names(&self) -> Option<Arc<Names>> {
-        let (first, last) = self.segment.index.times();
-        let whole =
-            self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last);
-        if whole { self.segment.names.clone() } else { None }
+        if self.is_whole() { self.segment.names.clone() } else { None }
+    }
+
+    fn values(&self, column: &SpanColumn) -> Option<RecordBatch> {
+        if !self.is_whole() {
+            return None;
+        }
+        let name = match column {
+            SpanColumn::Fixed(name) => (*name).to_owned(),
+            SpanColumn::Attribute(key) if self.segment.pure.contains(key) => format!("a:{key}"),
+            SpanColumn::Attribute(_) | SpanColumn::Attributes => return None,
+        };
+        let texts = self.segment.values.get(&name)?;
+        let column: DictionaryArray<Int32Type> = texts.iter().map(String::as_str).collect();
+        RecordBatch::try_from_iter([(name, Arc::new(column) as ArrayRef)]).ok()
     }
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
@@ -184,6 +195,12 @@ impl Part for SegmentPart {
 }
 
 impl SegmentPart {
+    /// Whether all rows of the segment are in the scan.
+    fn is_whole(&self) -> bool {
+        let (first, last) = self.segment.index.times();
+        self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last)
+    }
+
     fn read_rows(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
         let file = File::open(&self.segment.path).map_err(|error| failed(&self.segment, &error))?;
         let columns = self.columns();

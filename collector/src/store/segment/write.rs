@@ -1,10 +1,13 @@
 //! Writes a segment: sorted by start, the index first, so that a segment is there with its index or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int32Type;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::DataType;
 use base64::Engine as _;
@@ -15,15 +18,18 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::{BLOCK, Downsampled, Index, MERGED, NAMES, Name, PURE, STEP, Segment};
+use super::{BLOCK, Downsampled, Index, MERGED, NAMES, Name, PURE, STEP, Segment, VALUES};
 use crate::query::Columns;
 use crate::query::engine::Names;
 use crate::store::disk;
-use crate::store::spans::assemble::{At, assemble};
+use crate::store::spans::assemble::{Assembled, At, assemble};
 use crate::store::spans::chunk::{Chunk, Record};
 use crate::store::spans::names::names;
 
 const ROW_GROUP: usize = 65_536;
+/// Different texts of a column that the footer lists at most, and bytes of all of them.
+const MOST_VALUES: usize = 256;
+const MOST_BYTES: usize = 64 << 10;
 
 /// Writes the rows of chunks, as the segment of this name. It is durable when this returns.
 pub(in crate::store) fn write<R: Record>(
@@ -51,7 +57,7 @@ pub(in crate::store) fn write_as<R: Record>(
     let rows: Vec<At> = order.into_iter().map(|(_, at)| at).collect();
     let assembled = assemble(chunks, &rows, &Columns::All).map_err(io::Error::other)?;
     drop(rows);
-    let footer = footer(&assembled.pure, names(chunks).as_ref(), downsampled);
+    let footer = footer(&assembled, names(chunks).as_ref(), downsampled);
 
     let target = name.path(dir);
     let beside = target.with_extension("idx");
@@ -76,9 +82,25 @@ pub(in crate::store) fn write_as<R: Record>(
     }
 }
 
+/// The different texts of columns that have few, as JSON.
+fn values(batch: &RecordBatch) -> String {
+    let (mut all, mut room) = (BTreeMap::new(), MOST_BYTES);
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { continue };
+        let Some(texts) = dictionary.values().as_string_opt::<i32>() else { continue };
+        let bytes = texts.values().len() + 4 * texts.len();
+        if texts.len() <= MOST_VALUES && bytes <= room {
+            room -= bytes;
+            all.insert(field.name().clone(), texts.iter().flatten().map(str::to_owned).collect::<Vec<_>>());
+        }
+    }
+    serde_json::to_string(&all).unwrap_or_default()
+}
+
 /// What readers of Parquet are not told by the columns.
-fn footer(pure: &[String], names: Option<&Names>, downsampled: &Downsampled) -> Vec<KeyValue> {
-    let mut entries = vec![(PURE, serde_json::to_string(pure).unwrap_or_default())];
+fn footer(assembled: &Assembled, names: Option<&Names>, downsampled: &Downsampled) -> Vec<KeyValue> {
+    let mut entries = vec![(PURE, serde_json::to_string(&assembled.pure).unwrap_or_default())];
+    entries.push((VALUES, values(&assembled.batch)));
     entries.extend(names.map(|names| (NAMES, serde_json::to_string(names).unwrap_or_default())));
     entries.extend(downsampled.step.map(|step| (STEP, step.to_string())));
     if !downsampled.merged.is_empty() {
