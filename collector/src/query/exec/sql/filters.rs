@@ -64,15 +64,18 @@ impl Asked<'_> {
         }
     }
 
-    fn time(&self, expr: &Expr) -> Option<TimeRange> {
+    /// The times that a condition of the time allows, exactly.
+    pub(super) fn time(&self, expr: &Expr) -> Option<TimeRange> {
         let (From::Time(name), op, value) = self.compared(expr)? else { return None };
         let &ScalarValue::TimestampNanosecond(Some(at), _) = value else { return None };
         if name != self.table.time_column() {
             return None;
         }
         Some(match op {
-            Operator::Gt | Operator::GtEq => TimeRange { from: at, to: i64::MAX },
-            Operator::Lt | Operator::LtEq => TimeRange { from: i64::MIN, to: at.saturating_add(1) },
+            Operator::Gt => TimeRange { from: at.saturating_add(1), to: i64::MAX },
+            Operator::GtEq => TimeRange { from: at, to: i64::MAX },
+            Operator::Lt => TimeRange { from: i64::MIN, to: at },
+            Operator::LtEq => TimeRange { from: i64::MIN, to: at.saturating_add(1) },
             Operator::Eq => TimeRange { from: at, to: at.saturating_add(1) },
             _ => return None,
         })

@@ -2,6 +2,8 @@
 
 mod columns;
 mod filters;
+mod group;
+mod grouped;
 mod json;
 mod leaf;
 mod table;
@@ -125,6 +127,7 @@ fn context(queries: &Queries, reading: &table::Reading) -> Result<SessionContext
         .with_config(config)
         .with_runtime_env(runtime)
         .with_optimizer_rule(Arc::new(leaf::ReadMembers))
+        .with_optimizer_rule(Arc::new(group::CountWhereRead))
         .build();
     state.register_expr_planner(Arc::clone(&operators) as _)?;
     for function in operators.functions() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -61,12 +62,27 @@ impl SqlTable {
         Self { table: self.table, schema: columns::schema(&columns), columns, reading: self.reading.clone() }
     }
 
+    /// Which rows these are.
+    pub(super) const fn table(&self) -> Table {
+        self.table
+    }
+
+    /// What reads them.
+    pub(super) const fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// A column by its name.
+    pub(super) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
     /// Where a column is.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
 
-    const fn asked(&self) -> Asked<'_> {
+    pub(super) const fn asked(&self) -> Asked<'_> {
         Asked { table: self.table, columns: self.columns.as_slice() }
     }
 }
@@ -109,19 +125,41 @@ impl TableProvider for SqlTable {
             columns: columns::needed(self.table, &columns),
             order: Order::Any,
         };
-        let parts = self.reading.engine.parts(&scan).map_err(external)?;
         let schema = columns::schema(&columns);
-        let partition = |parts| {
-            let (columns, schema, reading) =
-                (Arc::clone(&columns), Arc::clone(&schema), self.reading.clone());
-            Arc::new(Partition { parts: Arc::new(parts), columns, schema, reading })
-                as Arc<dyn PartitionStream>
-        };
-        let partitions = shared_out(parts, state.config().target_partitions()).into_iter().map(partition);
-        let plan =
-            StreamingTableExec::try_new(schema.clone(), partitions.collect(), None, None, false, limit)?;
-        Ok(Arc::new(plan))
+        let made = Arc::clone(&schema);
+        let convert: Convert = Arc::new(move || {
+            let (columns, schema) = (Arc::clone(&columns), Arc::clone(&made));
+            Box::new(move |batch| batch.map(|batch| columns::batch(&columns, &schema, batch)).transpose())
+        });
+        plan(&self.reading, &scan, state, &schema, limit, &convert)
     }
+}
+
+/// Makes what goes on of what was read, a batch at a time; called without one at the end.
+pub(super) type Converter =
+    Box<dyn FnMut(Option<&RecordBatch>) -> std::result::Result<Option<RecordBatch>, QueryError> + Send>;
+
+/// A converter for each reader.
+pub(super) type Convert = Arc<dyn Fn() -> Converter + Send + Sync>;
+
+/// Reads a scan with as many readers as there are partitions.
+pub(super) fn plan(
+    reading: &Reading,
+    scan: &Scan,
+    state: &dyn Session,
+    schema: &SchemaRef,
+    limit: Option<usize>,
+    convert: &Convert,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let parts = reading.engine.parts(scan).map_err(external)?;
+    let partition = |parts| {
+        let (convert, schema, reading) = (Arc::clone(convert), Arc::clone(schema), reading.clone());
+        Arc::new(Partition { parts: Arc::new(parts), convert, schema, reading }) as Arc<dyn PartitionStream>
+    };
+    let partitions = shared_out(parts, state.config().target_partitions()).into_iter().map(partition);
+    let plan =
+        StreamingTableExec::try_new(Arc::clone(schema), partitions.collect(), None, None, false, limit)?;
+    Ok(Arc::new(plan))
 }
 
 /// Parts to as many readers, about as many rows to each.
@@ -141,7 +179,7 @@ fn shared_out(mut parts: Vec<Box<dyn Part>>, readers: usize) -> Vec<Vec<Box<dyn 
 /// What one reader reads.
 struct Partition {
     parts: Arc<Vec<Box<dyn Part>>>,
-    columns: Arc<[Column]>,
+    convert: Convert,
     schema: SchemaRef,
     reading: Reading,
 }
@@ -160,20 +198,25 @@ impl PartitionStream for Partition {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), AHEAD);
         let (to, parts, reading) = (stream.tx(), Arc::clone(&self.parts), self.reading.clone());
-        let (columns, schema) = (Arc::clone(&self.columns), Arc::clone(&self.schema));
+        let convert = Arc::clone(&self.convert);
         stream.spawn_blocking(move || {
+            let mut convert = convert();
             let mut wanted = true;
             for part in parts.iter() {
                 let read = part.read(&reading.control, &mut |batch| {
                     reading.control.check()?;
-                    let batch = columns::batch(&columns, &schema, batch)?;
-                    wanted = to.blocking_send(Ok(batch)).is_ok();
+                    if let Some(batch) = convert(Some(batch))? {
+                        wanted = to.blocking_send(Ok(batch)).is_ok();
+                    }
                     Ok(if wanted { Flow::Continue } else { Flow::Stop })
                 });
                 reading.scanned.fetch_add(read.map_err(external)?, Ordering::Relaxed);
                 if !wanted {
-                    break;
+                    return Ok(());
                 }
+            }
+            if let Some(batch) = convert(None).map_err(external)? {
+                to.blocking_send(Ok(batch)).ok();
             }
             Ok(())
         });

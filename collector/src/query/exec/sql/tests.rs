@@ -259,3 +259,65 @@ fn tables_describe_themselves() {
     }
     assert!(told(&queries, "EXPLAIN SELECT count(*) FROM spans").join("\n").contains("TableScan: spans"));
 }
+
+/// Groups are counted where rows are read, and come to what DataFusion makes of all rows.
+#[test]
+fn what_is_counted_where_it_is_read_is_the_same() {
+    let (_dir, queries) = queries();
+    let numbers = "COUNT(*) a, COUNT(1) b, COUNT(duration_ms) c, AVG(duration_ms) d, SUM(duration_ns) e, AVG(duration_ns) f, \
+                   MIN(duration_ms) g, MAX(duration_ns) h";
+    for (key, rest) in [
+        ("attributes->>'gen_ai.agent.name'", ""),
+        ("attributes->>'gen_ai.agent.name'", "WHERE attributes->>'gen_ai.agent.name' IS NOT NULL"),
+        ("attributes->>'rare'", ""),
+        ("attributes->>'rare'", "WHERE attributes->>'rare' IS NOT NULL"),
+        ("attributes->>'nothing'", ""),
+        ("attributes->>'nothing'", "WHERE attributes->>'nothing' IS NOT NULL"),
+        ("attributes->>'number'", "WHERE start_time < '2026-09-21T14:13:20.050Z'"),
+        (
+            "attributes->>'zero'",
+            "WHERE start_time >= '2026-09-21T14:13:22Z' AND start_time <= '2026-09-21T14:13:24.999Z'",
+        ),
+        ("name", "WHERE start_time > '2026-09-21T14:13:20.010Z'"),
+        ("status", ""),
+        ("resource->>'service.name'", ""),
+        ("kind", "WHERE start_time < '2026-01-01'"),
+    ] {
+        let counted = format!("SELECT {key} k, {numbers} FROM spans {rest} GROUP BY k ORDER BY k");
+        let plan = told(&queries, &format!("EXPLAIN {counted}")).join("\n");
+        assert!(plan.contains("TableScan: counted"), "{plan}");
+        // A condition that holds of all rows, and of which only DataFusion knows what it means.
+        let joined = if rest.is_empty() { "WHERE" } else { "AND" };
+        let hashed = format!(
+            "SELECT {key} k, {numbers} FROM spans {rest} {joined} trace_id || 'x' <> 'y' GROUP BY k ORDER BY k"
+        );
+        let plan = told(&queries, &format!("EXPLAIN {hashed}")).join("\n");
+        assert!(!plan.contains("TableScan: counted"), "{plan}");
+        let (counted, hashed) = (told(&queries, &counted), told(&queries, &hashed));
+        assert_eq!(counted.len(), hashed.len(), "{key} {rest}");
+        for (counted, hashed) in counted.iter().zip(&hashed) {
+            let cells = counted.split(' ').zip(hashed.split(' '));
+            for (counted, hashed) in cells {
+                let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
+                let same = counted == hashed
+                    || counted.parse().ok().zip(hashed.parse().ok()).is_some_and(|(a, b)| near(a, b));
+                assert!(same, "{key} {rest}: {counted}, not {hashed}");
+            }
+        }
+    }
+    // Through subqueries and other names; and what is counted in other ways is left to DataFusion.
+    let inner = "SELECT agent, count(*) AS n FROM (SELECT attributes->>'gen_ai.agent.name' AS agent, name FROM spans s) x GROUP BY agent HAVING count(*) > 1 ORDER BY agent LIMIT 1";
+    assert_eq!(told(&queries, inner), ["agent-0 2250"]);
+    for other in [
+        "SELECT name, count(DISTINCT status) FROM spans GROUP BY name",
+        "SELECT name, count(*) FILTER (WHERE status = 'error') FROM spans GROUP BY name",
+        "SELECT name, status, count(*) FROM spans GROUP BY name, status",
+        "SELECT name, stddev(duration_ms) FROM spans GROUP BY name",
+        "SELECT name, count(*) FROM (SELECT name FROM spans LIMIT 10) GROUP BY name",
+        "SELECT name, count(status_message) FROM spans GROUP BY name",
+    ] {
+        let plan = told(&queries, &format!("EXPLAIN {other}")).join("\n");
+        assert!(!plan.contains("TableScan: counted"), "{plan}");
+        assert!(!told(&queries, other).is_empty(), "{other}");
+    }
+}
