@@ -185,6 +185,10 @@ fn explained(error: &DataFusionError, query: &str) -> QueryError {
         DataFusionError::NotImplemented(message) => {
             QueryError::Unsupported { message: first_line(message), at: None }
         }
+        DataFusionError::Plan(message) if message.starts_with("table '") => {
+            let told = first_line(message).replace("datafusion.public.", "");
+            QueryError::invalid(format!("{told}; there are spans, logs and metrics"))
+        }
         DataFusionError::Plan(message) | DataFusionError::Execution(message) => {
             QueryError::invalid(first_line(message))
         }

@@ -194,7 +194,10 @@ fn wrong_queries_tell_what_is_wrong_and_where() {
     let (message, at) = invalid("SELECT name\nFROM spans WHERE ) = 1");
     assert_eq!(at, Some(29), "{message}");
     assert!(invalid("SELECT nam FROM spans").0.contains("nam"));
-    assert!(invalid("SELECT * FROM traces").0.contains("traces"));
+    assert_eq!(
+        invalid("SELECT * FROM traces").0,
+        "table 'traces' not found; there are spans, logs and metrics"
+    );
     assert!(invalid("").0.contains("empty") || invalid("").0.contains("SQL"));
     assert!(invalid("SELECT (attributes->>'gen_ai.agent.name')::bigint FROM spans").0.contains("agent-"));
     // Reading only, and nothing but the tables.
