@@ -24,7 +24,6 @@ enum Kind {
     Timeout,
     Install,
     Backend,
-    Unsupported,
 }
 
 impl Error {
@@ -58,12 +57,6 @@ impl Error {
         Self { kind: Kind::Backend, message: message.into() }
     }
 
-    /// Something that a backend cannot do.
-    #[cold]
-    pub fn unsupported(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Unsupported, message: message.into() }
-    }
-
     /// Whether a setting was at fault: correct it and start again.
     pub fn is_config(&self) -> bool {
         self.kind == Kind::Config
@@ -82,11 +75,6 @@ impl Error {
     /// Whether a backend gave no answer, or would have given only a part of it.
     pub fn is_backend(&self) -> bool {
         self.kind == Kind::Backend
-    }
-
-    /// Whether it is something that a backend cannot do.
-    pub fn is_unsupported(&self) -> bool {
-        self.kind == Kind::Unsupported
     }
 
     /// Whether the global subscriber was at fault, e.g. because one is installed already.

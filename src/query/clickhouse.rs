@@ -135,7 +135,11 @@ fn condition(filter: &Filter) -> String {
         Filter::Exists(field, there) => match present(field) {
             // What every span has.
             None => if *there { "1" } else { "0" }.to_owned(),
-            Some(present) => format!("{}({present})", if *there { "" } else { "NOT " }),
+            // A list without elements is nothing that a filter could find.
+            Some(present) => {
+                let not = if *there { "" } else { "NOT " };
+                format!("{not}({present} AND {} != '[]')", column(field))
+            }
         },
     }
 }

@@ -28,10 +28,9 @@
 //! | times | nanoseconds | nanoseconds | microseconds | nanoseconds |
 //! | most | the server's limit | 1,000 traces that match in the time range | 1,500 traces of a service | none |
 //!
-//! What a backend cannot do is an error ([`Error::is_unsupported`](crate::Error::is_unsupported), or
-//! [`Error::is_backend`](crate::Error::is_backend) when there is more than it hands out), never a part of the answer.
+//! Where there is more than a backend hands out, that is an error ([`Error::is_backend`](crate::Error::is_backend)), and never a
+//! part of the answer.
 
-mod clickhouse;
 mod client;
 mod collector;
 mod filter;

@@ -1,6 +1,6 @@
 //! The HTTP API under `/api/v1`, health, and the metrics of the collector itself.
 //!
-//! `/api/v1/health`, `/api/v1/alerts`; `GET` and `POST` `/api/v1/spans`, `/count` and `/stats`, `GET /api/v1/traces/{trace_id}`, `/api/v1/status`,
+//! `/api/v1/health`, `/api/v1/alerts`; `GET` and `POST` `/api/v1/spans`, `/count`, `/stats` and `/sql`, `GET /api/v1/export`, `GET /api/v1/traces/{trace_id}`, `/api/v1/status`,
 //! `/api/v1/openapi.json` (the description of all this), `/metrics`, `/health`, `/health/live`, `/health/ready`.
 //!
 //! Beside it are the query APIs of Tempo (`tempo/`) and Jaeger (`jaeger/`): other names for the same questions.

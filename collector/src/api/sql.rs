@@ -139,9 +139,6 @@ fn json(answer: &SqlAnswer, control: &Control, out: &mut Vec<u8>) -> Result<(), 
     }
     writer.finish().map_err(|error| failed(&error))?;
     drop(writer);
-    if answer.batches.is_empty() && !out.ends_with(b"]") {
-        out.extend_from_slice(b"[]");
-    }
     out.extend_from_slice(format!(",\"more\":{},\"scanned\":{}}}", answer.more, answer.scanned).as_bytes());
     Ok(())
 }

@@ -220,7 +220,8 @@ fn array(column: &Column, batch: &RecordBatch) -> Result<ArrayRef, QueryError> {
     let rows = batch.num_rows();
     let named = |name: &str| batch.column_by_name(name);
     let made: Option<ArrayRef> = match &column.from {
-        From::Text(name) | From::Time(name) | From::Whole(name) | From::Number(name) | From::Truth(name) => {
+        From::Text(name) => named(name).map(as_texts).transpose()?,
+        From::Time(name) | From::Whole(name) | From::Number(name) | From::Truth(name) => {
             named(name).map(|found| cast(found, &column.data_type())).transpose().map_err(failed)?
         }
         From::Hex(name) => named(name).map(|ids| {

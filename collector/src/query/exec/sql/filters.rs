@@ -146,7 +146,7 @@ fn values(text: &str) -> Option<Vec<Value>> {
 }
 
 fn duration(column: &From, op: Operator, value: &ScalarValue) -> Option<Must> {
-    // A nanosecond to spare for what is lost when milliseconds are rounded.
+    // A microsecond to spare for what is lost when milliseconds are rounded.
     let nanos = match (column, value) {
         (From::Millis, ScalarValue::Float64(Some(millis))) if millis.abs() < 1e12 => millis * 1e6,
         (From::Whole("duration_ns"), ScalarValue::Int64(Some(nanos))) => *nanos as f64,
