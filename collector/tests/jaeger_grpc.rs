@@ -237,6 +237,7 @@ async fn a_real_jaeger_answers_the_same_over_grpc() {
         post(&format!("{otlp}/v1/traces"), "application/json", None, request().to_string().into()).await;
     assert_eq!(sent.0, 200);
     let mut theirs = client(queries).await;
+    // Jaeger does not say when it has written what it took; the comparison tells if it never does.
     for _ in 0..300 {
         let found = traces(&mut theirs, FIND, Find { query: Some(query()) }).await;
         if found.is_ok_and(|found| found.len() == 3) {

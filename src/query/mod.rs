@@ -31,6 +31,7 @@
 //! Where there is more than a backend hands out, that is an error ([`Error::is_backend`](crate::Error::is_backend)), and never a
 //! part of the answer.
 
+mod clickhouse;
 mod client;
 mod collector;
 mod filter;

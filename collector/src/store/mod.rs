@@ -29,7 +29,7 @@ mod segment;
 mod spans;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[allow(dead_code, unused_imports, reason = "the tests of the log look at more of it than the store does")]
 pub(crate) mod wal;
 

@@ -103,7 +103,7 @@ pub(super) fn all(store: &Store) -> BTreeSet<i64> {
 }
 
 /// Waits until nothing is left to be written: the state tells, no clock.
-pub(super) fn settle(store: &Store) {
+pub(crate) fn settle(store: &Store) {
     let log = super::open::log_dir(&store.shared.dir);
     let mut contents = store.shared.state.lock();
     while !contents.frozen.is_empty()
