@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 
 use super::SpanQuery;
 use super::client::Client;
-use super::filter::{Comparison, Field, Filter, Ready, Value};
+use super::filter::{Comparison, Field, Filter, Value};
+use super::matching::Ready;
 use super::span::{self, FoundSpan, Kind, Status};
 use crate::Error;
 use crate::semconv::resource::SERVICE_NAME;

@@ -36,6 +36,7 @@ mod client;
 mod collector;
 mod filter;
 mod jaeger;
+mod matching;
 mod otlp;
 mod span;
 mod tempo;
@@ -119,7 +120,7 @@ impl SpanQuery {
 
     /// Of these spans those that are wanted, in order.
     fn select(&self, spans: Vec<FoundSpan>) -> Result<Vec<FoundSpan>, crate::Error> {
-        let filter = filter::Ready::new(&self.filter)?;
+        let filter = matching::Ready::new(&self.filter)?;
         let mut found: Vec<FoundSpan> = spans
             .into_iter()
             .filter(|span| self.start.is_none_or(|start| span.start_unix_nano >= start))

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::filter::Ready;
+use super::matching::Ready;
 use super::*;
 
 fn span() -> FoundSpan {
@@ -20,6 +20,7 @@ fn span() -> FoundSpan {
         attributes: [
             ("agent", json!("planner")),
             ("tokens", json!(42)),
+            ("digits", json!("\u{0663}\u{0664}")),
             ("ratio", json!(0.5)),
             ("streamed", json!(true)),
             ("reasons", json!(["stop", "length"])),
@@ -51,6 +52,9 @@ fn filters_let_through_what_they_say() {
         (attribute("streamed").eq(true), true, "{ .streamed = true }"),
         (attribute("reasons").eq("length"), true, "{ .reasons = \"length\" }"),
         (attribute("reasons").ne("length"), false, "{ .reasons != \"length\" }"),
+        (attribute("digits").matches(r"\d+"), false, r#"{ .digits =~ "\\d+" }"#),
+        (attribute("digits").matches(r"\D[^\d\s]"), true, r#"{ .digits =~ "\\D[^\\d\\s]" }"#),
+        (attribute("digits").matches(r"\W+"), true, r#"{ .digits =~ "\\W+" }"#),
         (attribute("reasons").matches("l.*"), true, "{ .reasons =~ \"l.*\" }"),
         (attribute("reasons").not_matches("x.*"), true, "{ .reasons !~ \"x.*\" }"),
         (name().matches("chat"), false, "{ name =~ \"chat\" }"),
