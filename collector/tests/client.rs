@@ -16,7 +16,7 @@ use agentvitals::query::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use self::common::{Server, post};
+use self::common::{Server, ask, post};
 
 const START: i64 = 1_790_000_000_000_000_000;
 const SPANS: i64 = 120;
@@ -70,10 +70,31 @@ fn millis(millis: i64) -> i64 {
 }
 
 /// Questions, and how many spans they find.
+/// Filters as texts, each part of the grammar that every backend can be asked.
+const TEXTS: [(&str, usize); 16] = [
+    ("{ }", 120),
+    ("{ name = `chat` }", 40),
+    ("{ span:name =~ \"execute_tool .*\" && resource.service.name = \"stock\" }", 20),
+    ("{ kind = client || status = error }", 52),
+    ("{ status != error && span:kind != client || .number < 10 }", 72),
+    ("{ status != error && (kind != client || .number < 10) }", 70),
+    ("{ statusMessage = \"it's gone\" }", 18),
+    ("{ duration >= 900us && duration < 1ms }", 12),
+    ("{ 900000 < duration }", 12),
+    ("{ .gen_ai.agent.name = \"the \\\"critic\\\"\" }", 39),
+    ("{ 100 <= .number && .half < 55.0 }", 10),
+    ("{ .number > 100ns }", 19),
+    ("{ .streamed }", 20),
+    ("{ .streamed != nil && .streamed != true }", 20),
+    ("{ .\"region\" = \"eu\" && span.region = nil }", 80),
+    ("{ .nothing !~ `x.*` }", 0),
+];
+
 fn questions() -> Vec<(SpanQuery, usize)> {
+    let texts = TEXTS.iter().map(|(text, count)| (text.parse::<Filter>().unwrap(), *count));
     let of = |filter: Filter| SpanQuery::new().filter(filter).since(START).until(millis(SPANS)).limit(1_000);
     let micros = Duration::from_micros;
-    vec![
+    let mut all = vec![
         (of(Filter::All), 120),
         (of(Filter::All).limit(7), 7),
         (of(Filter::All).since(millis(10)).until(millis(20)), 10),
@@ -114,7 +135,9 @@ fn questions() -> Vec<(SpanQuery, usize)> {
         (of(attribute("nothing").eq("x")), 0),
         (of(attribute("nothing").ne("x")), 0),
         (of(attribute("nothing").missing() & name().eq("chat")).limit(3), 3),
-    ]
+    ];
+    all.extend(texts.map(|(filter, count)| (of(filter), count)));
+    all
 }
 
 /// What backends may keep in their own ways is left out: types of values.
@@ -169,6 +192,13 @@ async fn served() -> (Server, tempfile::TempDir) {
 async fn the_collector_answers_the_same_by_each_api() {
     let (server, _dir) = served().await;
     let collector = Client::collector(&server.api("")).unwrap();
+    // What the server itself takes the texts for.
+    for (text, count) in TEXTS {
+        let (code, out, error) = ask(&server.api(""), &["count", text, "--json"]);
+        assert_eq!(code, 0, "{text}: {error}");
+        let counted: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(counted["count"], count, "{text}");
+    }
     compare(&collector, &Client::tempo(&server.api("/tempo")).unwrap(), "Tempo's API", false).await;
     compare(&collector, &Client::jaeger(&server.api("/jaeger")).unwrap(), "Jaeger's API", false).await;
 }

@@ -61,6 +61,18 @@ impl Comparison {
         }
     }
 
+    /// The same with its sides exchanged.
+    pub(super) const fn turned(self) -> Self {
+        match self {
+            Self::Eq => Self::Eq,
+            Self::Ne => Self::Ne,
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+        }
+    }
+
     pub(super) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Self::Eq => order.is_eq(),
@@ -141,8 +153,17 @@ pub const fn duration() -> Field {
 }
 
 impl Field {
-    fn compare(self, how: Comparison, value: impl Into<Value>) -> Filter {
-        Filter::Compare(self, how, value.into())
+    pub(super) fn compare(self, how: Comparison, value: impl Into<Value>) -> Filter {
+        let is_attribute =
+            matches!(self, Self::Attribute(_) | Self::SpanAttribute(_) | Self::ResourceAttribute(_));
+        let value = match value.into() {
+            // Attributes are no times; in TraceQL a duration is its nanoseconds then.
+            Value::Duration(time) if is_attribute => {
+                Value::Int(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+            }
+            value => value,
+        };
+        Filter::Compare(self, how, value)
     }
 
     /// It is this.
@@ -302,10 +323,13 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = |f: &mut fmt::Formatter<'_>, scope: &str, key: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-            if !key.is_empty() && key.chars().all(plain) {
+            // A digit after the point would begin a number.
+            let is_number = scope.is_empty() && key.starts_with(|c: char| c.is_ascii_digit());
+            if !key.is_empty() && !is_number && key.chars().all(plain) {
                 write!(f, "{scope}.{key}")
             } else {
-                write!(f, "{scope}.{}", Quoted(key))
+                // Between the quotes of a key these two are all that can be escaped.
+                write!(f, "{scope}.\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
             }
         };
         match self {

@@ -19,6 +19,15 @@
 //! # }
 //! ```
 //!
+//! A filter can be written in TraceQL as well, and is translated to what each backend is asked by:
+//!
+//! ```
+//! use agentvitals::query::SpanQuery;
+//!
+//! let query = SpanQuery::new().filter(r#"{ .gen_ai.agent.name = "planner" && duration > 2s }"#.parse()?);
+//! # Ok::<(), agentvitals::Error>(())
+//! ```
+//!
 //! # What backends differ in
 //!
 //! | | collector | Tempo | Jaeger | ClickHouse |
@@ -38,6 +47,7 @@ mod filter;
 mod jaeger;
 mod matching;
 mod otlp;
+mod parse;
 mod span;
 mod tempo;
 #[cfg(test)]

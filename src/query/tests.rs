@@ -95,3 +95,81 @@ fn texts_of_others_stay_texts_in_sql() {
     assert!(Client::tempo("http://127.0.0.1:3200").unwrap().table("t").is_err());
     assert!(Client::jaeger("127.0.0.1:16686").unwrap_err().to_string().contains("http://HOST:PORT"));
 }
+
+/// Texts that are filters, and what they are shown as if that is not how they are written.
+#[test]
+fn a_text_in_traceql_is_a_filter() {
+    let same = [
+        "{}",
+        "{ .agent = \"planner\" }",
+        "{ span.a = 1 }",
+        "{ resource.a.b-c/d != 0.5 }",
+        "{ .a != nil }",
+        "{ .a = nil }",
+        "{ name =~ \"ch.*\" }",
+        "{ statusMessage !~ \"x\" }",
+        "{ .\"5\" = 5 }",
+        "{ .\"say \\\"hi\\\" \\\\\" = \"\\n\\t\" }",
+        "{ .\"line\nfeed\" = -5 }",
+        "{ (.a = true && .b >= -0.5) }",
+    ];
+    let others = [
+        ("", "{}"),
+        (" { true } ", "{}"),
+        ("{ .ok }", "{ .ok = true }"),
+        ("{ 5 < .a }", "{ .a > 5 }"),
+        ("{ nil != .a }", "{ .a != nil }"),
+        ("{ .a = 1 || .b = 2 && .c = 3 }", "{ ((.a = 1 || .b = 2) && .c = 3) }"),
+        ("{ .a = 1 || (.b = 2 && .c = 3) }", "{ (.a = 1 || (.b = 2 && .c = 3)) }"),
+        ("{ duration>1h30m&&status=error }", "{ (duration > 5400000000000ns && status = error) }"),
+        (
+            "{ span:duration >= 1.5s && span:kind = client }",
+            "{ (duration >= 1500000000ns && kind = client) }",
+        ),
+        ("{ duration < 1d12h }", "{ duration < 129600000000000ns }"),
+        ("{ .wait > 2s }", "{ .wait > 2000000000 }"),
+        ("{ .a = `raw \\d` }", "{ .a = \"raw \\\\d\" }"),
+        ("{ .a = 1e3 }", "{ .a = 1000.0 }"),
+        ("{ span.\"with space\".x = 1 }", "{ span.\"with space.x\" = 1 }"),
+    ];
+    for (text, shown) in same.iter().map(|text| (*text, *text)).chain(others) {
+        let filter: Filter = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(filter.to_string(), shown, "{text}");
+        assert_eq!(shown.parse::<Filter>().unwrap(), filter, "{shown}");
+    }
+}
+
+#[test]
+fn a_text_that_not_every_backend_understands_is_refused_with_its_place() {
+    let cases = [
+        ("{ .a = 1 } >> { .b = 2 }", 11, "relations"),
+        ("{ .a = 1 } | count() > 1", 11, "pipelines"),
+        ("{ !(.a = 1) }", 2, "turn the comparison round"),
+        ("{ .a + 1 = 2 }", 5, "arithmetic"),
+        ("{ .a = .b }", 2, "two fields"),
+        ("{ 1 = 1 }", 2, "no field"),
+        ("{ rootName = \"x\" }", 2, "rootName"),
+        ("{ event.a = 1 }", 2, "event.a"),
+        ("{ name = 5 }", 2, "name cannot"),
+        ("{ status > error }", 2, "status cannot"),
+        ("{ duration =~ \"x\" }", 2, "duration cannot"),
+        ("{ .a = 1", 8, "ends where `}`"),
+        ("{ .a = }", 7, "field or a value"),
+        ("{ .a = \"x }", 7, "does not end"),
+        ("{ .a = 5x }", 7, "units"),
+        ("{ .a = 1.5d }", 7, "units"),
+        ("{ .a = 99999999999999999999 }", 7, "no number"),
+        ("{ . = 1 }", 3, "key"),
+        ("{ name }", 2, "expected a field"),
+        ("{ false }", 2, "expected a field"),
+        ("x", 0, "`{`"),
+    ];
+    for (text, at, word) in cases {
+        let error = text.parse::<Filter>().unwrap_err();
+        assert!(error.is_config());
+        let error = error.to_string();
+        assert!(error.contains(&format!("at byte {at}:")) && error.contains(word), "{text}: {error}");
+    }
+    let deep = format!("{{ {}.a = 1{} }}", "(".repeat(65), ")".repeat(65));
+    assert!(deep.parse::<Filter>().unwrap_err().to_string().contains("64 deep"));
+}
