@@ -82,21 +82,26 @@ pub(super) fn queries() -> (TempDir, Queries) {
 }
 
 fn stored() -> (TempDir, Store) {
+    stored_of(&(0..SPANS).map(span).collect::<Vec<Span>>())
+}
+
+/// A store of these spans, which come 1,500 at a time.
+pub(super) fn stored_of(spans: &[Span]) -> (TempDir, Store) {
     let dir = tempdir().unwrap();
     let options = Options { segment_rows: 4_000, keep_free: 0, ..Options::default() };
     let store = Store::open(dir.path(), options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for first in (0..SPANS).step_by(1_500) {
+    for spans in spans.chunks(1_500) {
         let resource = Resource {
             attributes: vec![attribute("service.name", Any::StringValue("bot".to_owned()))],
             ..Resource::default()
         };
-        let scope_spans =
-            vec![ScopeSpans { spans: (first..first + 1_500).map(span).collect(), ..ScopeSpans::default() }];
+        let scope_spans = vec![ScopeSpans { spans: spans.to_vec(), ..ScopeSpans::default() }];
         let resource_spans =
             vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
         let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        assert_eq!(runtime.block_on(store.ingest(Signal::Traces, request.into())).unwrap().accepted, 1_500);
+        let taken = runtime.block_on(store.ingest(Signal::Traces, request.into())).unwrap();
+        assert_eq!(taken.accepted, spans.len() as u64);
     }
     (dir, store)
 }

@@ -1,12 +1,15 @@
 //! Questions about whole traces: how spans are related, and what sets of them come to.
 
 mod fill;
+mod latest;
 mod plan;
 mod read;
 mod search;
 mod spansets;
 mod tree;
 
+#[cfg(test)]
+mod latest_tests;
 #[cfg(test)]
 mod tests;
 

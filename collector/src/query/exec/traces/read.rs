@@ -8,44 +8,34 @@ use hashbrown::{HashMap, HashSet};
 use super::plan::Program;
 use super::spansets::owned;
 use super::tree::{Row, Trace};
-use crate::query::engine::{
-    Columns, Control, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
-};
+use crate::query::engine::{Columns, Control, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
 use crate::query::exec::render::Keys;
 use crate::query::exec::{Queries, bind, parallel};
 use crate::query::traceql::{Datum, Field};
 
 /// Up to so many traces are looked up in the index; for more, all spans of the time are read.
 const MOST_LOOKED_UP: usize = 512;
-/// Bytes of a trace that may be in the answer.
-const CANDIDATE_BYTES: usize = 48;
+/// Bytes of a trace that may be in the answer: in a map, and where it waits to be looked up.
+const CANDIDATE_BYTES: usize = 96;
 
 pub(super) type TraceId = [u8; 16];
 
-/// Traces of the newest spans that may be in the answer.
-pub(super) struct Newest {
-    /// Those with the newest spans first.
-    pub(super) ids: Vec<TraceId>,
-    /// No trace that began after this is missing.
-    pub(super) whole_after: i64,
-}
-
 /// What is known of a trace before all of its spans are read.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+pub(super) struct Seen {
     /// The filters that some span of it fulfils, as far as single spans tell.
     fulfilled: u64,
-    /// When a span of it started, the latest that counts.
-    newest: i64,
+    /// When the first span of it that counts started: the trace did not begin later.
+    earliest: i64,
 }
 
 /// Traces that may be in the answer.
-type Candidates = HashMap<TraceId, Seen>;
+pub(super) type Candidates = HashMap<TraceId, Seen>;
 
 fn note(all: &mut Candidates, id: TraceId, seen: Seen) {
     let known = all.entry(id).or_insert(seen);
     known.fulfilled |= seen.fulfilled;
-    known.newest = known.newest.max(seen.newest);
+    known.earliest = known.earliest.min(seen.earliest);
 }
 
 /// Reads for a program.
@@ -109,9 +99,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn candidate_scan(&self, time: TimeRange, order: Order) -> Result<Scan, QueryError> {
+    fn candidate_scan(&self, time: TimeRange) -> Result<Scan, QueryError> {
         let columns = Columns::Some(self.columns(&["trace_id", "start"], &[])?);
-        Ok(Scan { table: Table::Spans, time, must: self.must(), columns, order })
+        Ok(Scan { table: Table::Spans, time, must: self.must(), columns, order: Order::Any })
     }
 
     /// Adds the traces of a batch.
@@ -128,66 +118,76 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let id: TraceId = traces.value(row).try_into().unwrap_or_default();
-            note(seen, id, Seen { fulfilled: mask, newest: starts.value(row) });
+            note(seen, id, Seen { fulfilled: mask, earliest: starts.value(row) });
         }
         self.control.take_memory((seen.len() - before) * CANDIDATE_BYTES)
     }
 
-    /// The candidates of the newest spans. Ends when there are as many as wanted, or when it has read more than it should.
-    pub(super) fn newest(
+    /// The time in windows, the newest first: there are about `first` spans in the first of them, in each further one `wider` times
+    /// as many as in all before it, and all others in the last, so many as there may be.
+    pub(super) fn windows(
         &self,
         time: TimeRange,
-        wanted: usize,
-        most_rows: u64,
-        scanned: &mut u64,
-    ) -> Result<Newest, QueryError> {
-        let mut parts = self.queries.engine.parts(&self.candidate_scan(time, Order::NewestFirst)?)?;
-        parts.sort_by_key(|part| std::cmp::Reverse(part.times().1));
-        let (mut seen, mut whole_after, mut rows) = (Candidates::new(), i64::MIN, 0);
-        let mut parts = parts.iter().peekable();
-        while let Some(part) = parts.next() {
-            let next = parts.peek().map_or(i64::MIN, |part| part.times().1);
-            let mut stopped = false;
-            let mut last = i64::MIN;
-            *scanned += part.read(self.control, &mut |batch| {
-                self.control.check()?;
-                self.add(&mut seen, batch)?;
-                rows += batch.num_rows() as u64;
-                last = last_start(batch)?;
-                let found = seen.values().filter(|seen| self.may_match(seen));
-                stopped = found.count() >= wanted || rows > most_rows;
-                Ok(if stopped { Flow::Stop } else { Flow::Continue })
-            })?;
-            // A trace that began later than all that was not read has no span there.
-            whole_after = if stopped { last.max(next) } else { next };
-            if stopped {
+        first: u64,
+        wider: u64,
+        most: usize,
+    ) -> Result<Vec<TimeRange>, QueryError> {
+        let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
+        let parts: Vec<(i64, i64, u64)> =
+            parts.iter().map(|part| (part.times(), part.rows())).map(flat).collect();
+        let (mut windows, mut to, mut wanted) = (Vec::new(), time.to, first);
+        while windows.len() + 1 < most {
+            let from = newest(&parts, wanted);
+            if from <= time.from {
                 break;
             }
+            if from < to {
+                windows.push(TimeRange { from, to });
+                to = from;
+            }
+            wanted = wanted.saturating_mul(wider);
         }
-        Ok(Newest { ids: self.in_order(seen), whole_after })
+        windows.push(TimeRange { from: time.from, to });
+        Ok(windows)
     }
 
-    /// All candidates of a time, those with the newest spans first.
-    pub(super) fn all(&self, time: TimeRange, scanned: &mut u64) -> Result<Vec<TraceId>, QueryError> {
-        let parts = self.queries.engine.parts(&self.candidate_scan(time, Order::Any)?)?;
+    /// Adds the candidates of a time.
+    pub(super) fn add_all(
+        &self,
+        seen: &mut Candidates,
+        time: TimeRange,
+        scanned: &mut u64,
+    ) -> Result<(), QueryError> {
+        let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
         let each = |seen: &mut Candidates, batch: &RecordBatch| self.add(seen, batch);
         let (all, read) = parallel::fold(&parts, self.control, each)?;
         *scanned += read;
-        let mut all = all.into_iter();
-        let mut seen = all.next().unwrap_or_default();
-        all.flatten().for_each(|(id, more)| note(&mut seen, id, more));
-        Ok(self.in_order(seen))
+        for mut more in all {
+            if more.len() > seen.len() {
+                std::mem::swap(seen, &mut more);
+            }
+            more.into_iter().for_each(|(id, more)| note(seen, id, more));
+        }
+        Ok(())
+    }
+
+    /// All candidates of a time.
+    pub(super) fn all(&self, time: TimeRange, scanned: &mut u64) -> Result<Vec<TraceId>, QueryError> {
+        let mut seen = Candidates::new();
+        self.add_all(&mut seen, time, scanned)?;
+        let mut found = self.waiting(&seen, &HashSet::new());
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The candidates that may be in the answer and are not done with, and when they began at the latest.
+    pub(super) fn waiting(&self, seen: &Candidates, done: &HashSet<TraceId>) -> Vec<(i64, TraceId)> {
+        let waiting = seen.iter().filter(|(id, seen)| self.may_match(seen) && !done.contains(*id));
+        waiting.map(|(id, seen)| (seen.earliest, *id)).collect()
     }
 
     fn may_match(&self, seen: &Seen) -> bool {
         self.program.may_match(seen.fulfilled | self.always)
-    }
-
-    fn in_order(&self, seen: Candidates) -> Vec<TraceId> {
-        let mut found: Vec<(TraceId, Seen)> =
-            seen.into_iter().filter(|(_, seen)| self.may_match(seen)).collect();
-        found.sort_unstable_by(|a, b| b.1.newest.cmp(&a.1.newest).then(a.0.cmp(&b.0)));
-        found.into_iter().map(|(id, _)| id).collect()
     }
 
     /// The spans of these traces, with these fields, the first of the program's, and which filters they fulfil; of many traces,
@@ -291,9 +291,32 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::Arr
     batch.column_by_name(name).ok_or_else(|| QueryError::Failed(format!("a batch lacks the column {name}")))
 }
 
-fn last_start(batch: &RecordBatch) -> Result<i64, QueryError> {
-    let starts = column(batch, "start")?.as_primitive::<TimestampNanosecondType>();
-    Ok(starts.values().last().copied().unwrap_or(i64::MIN))
+const fn flat(((first, last), rows): ((i64, i64), u64)) -> (i64, i64, u64) {
+    (first, last, rows)
+}
+
+/// Since when about so many of the rows are, if those of each part are spread evenly over its time; the least of times if there
+/// are not so many.
+fn newest(parts: &[(i64, i64, u64)], wanted: u64) -> i64 {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
+    let since = |from: i64| -> u64 {
+        let of = |&(first, last, rows): &(i64, i64, u64)| {
+            let (all, since) =
+                (last.abs_diff(first).saturating_add(1), last.abs_diff(from.max(first)).saturating_add(1));
+            if from > last { 0 } else { (rows as f64 * (since as f64 / all as f64)) as u64 }
+        };
+        parts.iter().map(of).sum()
+    };
+    let (mut low, mut high) = (i64::MIN, parts.iter().map(|part| part.1).max().unwrap_or(i64::MIN));
+    if since(low) <= wanted {
+        return i64::MIN;
+    }
+    while low < high {
+        // The upper of two middles, so that the search ends.
+        let middle = low.wrapping_add((high.wrapping_sub(low).cast_unsigned() / 2 + 1).cast_signed());
+        if since(middle) >= wanted { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 /// Bytes of a value, about.

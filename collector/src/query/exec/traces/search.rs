@@ -1,6 +1,5 @@
 //! The latest traces that a query finds.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
@@ -18,14 +17,11 @@ const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
 /// How far beyond the time range spans are looked at, so that a trace over its edge is seen whole: nanoseconds.
 const BEYOND: i64 = 3_600_000_000_000;
-/// How many more traces are tried at first than are wanted.
-const TRIED: usize = 4;
-/// Spans that are read one after the other, the latest first, before all of the time are read at once.
-const MOST_ROWS: u64 = 1 << 18;
 /// OTLP's number of the status error.
 const ERROR: i8 = 2;
-/// Traces that are read at first, to learn how large they are.
-const FIRST: usize = 512;
+/// Traces that are read at first, to learn how large they are; and those of which all is read at once, since that is quicker than
+/// to read them twice.
+pub(super) const FIRST: usize = 512;
 
 pub(in crate::query::exec) fn answer(
     queries: &Queries,
@@ -93,9 +89,11 @@ pub(in crate::query::exec) fn each(
     let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
     let wide = search.wide();
     let ids = search.reader.all(wide, &mut search.scanned)?;
-    for ids in ids.chunks(FIRST) {
-        let found = search.found(ids, &program.fields)?;
-        for (trace, sets) in &found {
+    let (mut rest, mut fit) = (&ids[..], FIRST);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(fit));
+        let looked = search.look(now, &program.fields)?;
+        for (trace, sets) in &looked.found {
             for at in sets.iter().flat_map(|set| &set.places) {
                 let row = trace.row(*at);
                 if !time.contains(row.start) {
@@ -108,88 +106,69 @@ pub(in crate::query::exec) fn each(
                 visit(Left { trace: trace.id, span, start, duration }, &values)?;
             }
         }
-        search.give_back(&found);
+        search.give_back(&looked.found);
+        (rest, fit) = (later, search.fit(looked.bytes, now.len()));
     }
     Ok(search.scanned)
 }
 
-type Found = (Trace, Vec<Spans>);
+pub(super) type Found = (Trace, Vec<Spans>);
 
-struct Search<'a> {
-    program: &'a Program,
-    reader: Reader<'a>,
-    time: TimeRange,
+/// What was found of some traces.
+pub(super) struct Looked {
+    pub(super) found: Vec<Found>,
+    /// When each of them began, found or not.
+    pub(super) starts: Vec<i64>,
+    /// What they took in memory, all together.
+    pub(super) bytes: usize,
+}
+
+pub(super) struct Search<'a> {
+    pub(super) program: &'a Program,
+    pub(super) reader: Reader<'a>,
+    pub(super) time: TimeRange,
     /// When spans started that count.
     counted: TimeRange,
-    limit: usize,
+    pub(super) limit: usize,
     /// Bytes that the answer may need while it is made.
     memory: usize,
     control: &'a Control,
-    scanned: u64,
+    pub(super) scanned: u64,
 }
 
 impl Search<'_> {
-    /// The latest traces that are found, with all that is shown of them: if the latest spans are enough, of these.
-    fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
-        let program = self.program;
-        let wide = self.wide();
-        let newest = self.reader.newest(wide, TRIED * self.limit, MOST_ROWS, &mut self.scanned)?;
-        // Of a few traces all is read at once: that is quicker than to read them twice.
-        let few = newest.ids.len() <= FIRST;
-        let fields = if few { &program.fields[..] } else { &program.fields[..program.telling] };
-        let found = self.found(&newest.ids, fields)?;
-        let complete = found.iter().filter(|(trace, _)| trace.start() > newest.whole_after).count();
-        if newest.whole_after == i64::MIN || complete == self.limit {
-            return if few { Ok(found) } else { self.shown_of(&found) };
-        }
-        self.give_back(&found);
-        let ids = self.reader.all(wide, &mut self.scanned)?;
-        let found = self.found(&ids, &program.fields[..program.telling])?;
-        self.shown_of(&found)
-    }
-
-    /// The same traces with all that is shown of them.
-    fn shown_of(&mut self, found: &[Found]) -> Result<Vec<Found>, QueryError> {
-        let ids: Vec<TraceId> = found.iter().map(|(trace, _)| trace.id).collect();
-        self.give_back(found);
-        self.found(&ids, &self.program.fields)
-    }
-
-    fn wide(&self) -> TimeRange {
+    pub(super) fn wide(&self) -> TimeRange {
         let TimeRange { from, to } = self.time;
         TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) }
     }
 
-    fn give_back(&self, found: &[Found]) {
+    pub(super) fn give_back(&self, found: &[Found]) {
         found.iter().for_each(|(trace, _)| self.control.give_memory(trace_size(trace)));
     }
 
-    /// Of these traces the latest that are in the answer.
-    fn found(&mut self, ids: &[TraceId], fields: &[Field]) -> Result<Vec<Found>, QueryError> {
-        let (mut found, mut rest, mut fit): (Vec<Found>, _, _) = (Vec::new(), ids, FIRST);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(fit));
-            let mut bytes = 0;
-            for trace in self.reader.traces(now, fields, self.wide(), &mut self.scanned)? {
-                self.control.check()?;
-                bytes += trace_size(&trace);
-                // It had begun by the end of the time, and was not over before.
-                let overlaps = trace.start() < self.time.to
-                    && trace.start().saturating_add(trace.duration()) >= self.time.from;
-                let sets = if overlaps { evaluate(self.program, &trace, self.counted)? } else { Vec::new() };
-                if sets.is_empty() {
-                    self.control.give_memory(trace_size(&trace));
-                } else {
-                    found.push((trace, sets));
-                }
+    /// How many traces there is room for, by what some took. Each reading of many goes through all spans of the time.
+    pub(super) fn fit(&self, bytes: usize, traces: usize) -> usize {
+        (self.memory / 2 / (bytes / traces.max(1)).max(1)).max(1)
+    }
+
+    /// Those of these traces that are in the answer.
+    pub(super) fn look(&mut self, ids: &[TraceId], fields: &[Field]) -> Result<Looked, QueryError> {
+        let mut looked = Looked { found: Vec::new(), starts: Vec::with_capacity(ids.len()), bytes: 0 };
+        for trace in self.reader.traces(ids, fields, self.wide(), &mut self.scanned)? {
+            self.control.check()?;
+            looked.bytes += trace_size(&trace);
+            looked.starts.push(trace.start());
+            // It had begun by the end of the time, and was not over before.
+            let overlaps = trace.start() < self.time.to
+                && trace.start().saturating_add(trace.duration()) >= self.time.from;
+            let sets = if overlaps { evaluate(self.program, &trace, self.counted)? } else { Vec::new() };
+            if sets.is_empty() {
+                self.control.give_memory(trace_size(&trace));
+            } else {
+                looked.found.push((trace, sets));
             }
-            found.sort_by_key(|(trace, _)| (Reverse(trace.start()), trace.id));
-            self.give_back(&found.split_off(found.len().min(self.limit)));
-            // As many as there is room for: each reading goes through all spans of the time.
-            fit = (self.memory / 2 / (bytes / now.len()).max(1)).max(1);
-            rest = later;
         }
-        Ok(found)
+        Ok(looked)
     }
 
     fn shown(&self, trace: &Trace, sets: &[Spans], spans: usize) -> FoundTrace {
