@@ -19,8 +19,8 @@ pub(super) struct Figures {
     pub(super) cost: Option<f64>,
     /// The same in billionths of a US dollar: whole numbers have the same sum in whatever order they come.
     pub(super) cost_nano: u64,
-    /// Spans with a cost.
-    pub(super) priced: u64,
+    /// Model calls without a cost that have not failed: what is refused is not billed.
+    pub(super) unpriced: u64,
     /// When and where, if that was asked for.
     pub(super) seen: Option<Box<Seen>>,
     min: i64,
@@ -111,17 +111,37 @@ impl Histogram {
             Self::Many(..) => {}
         }
         if let Self::Many(low, counts) = self {
-            if bucket < *low {
-                counts.splice(..0, std::iter::repeat_n(0, usize::from(*low - bucket)));
-                *low = bucket;
-            }
-            let place = usize::from(bucket - *low);
-            if place >= counts.len() {
-                counts.resize(place + 1, 0);
-            }
-            counts[place] += count;
+            Self::widen(low, counts, bucket, 1);
+            counts[usize::from(bucket - *low)] += count;
         }
         self.size().saturating_sub(before)
+    }
+
+    /// Makes room for so many buckets from this one on.
+    fn widen(low: &mut u16, counts: &mut Vec<u64>, from: u16, buckets: usize) {
+        if from < *low {
+            counts.splice(..0, std::iter::repeat_n(0, usize::from(*low - from)));
+            *low = from;
+        }
+        let end = usize::from(from - *low) + buckets;
+        if end > counts.len() {
+            counts.resize(end, 0);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (this, Self::Few(few)) => few.iter().for_each(|&bucket| _ = this.add(bucket, 1)),
+            (Self::Many(low, counts), Self::Many(from, more)) => {
+                Self::widen(low, counts, *from, more.len());
+                let counts = &mut counts[usize::from(*from - *low)..];
+                counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+            }
+            (this @ Self::Few(_), Self::Many(from, more)) => {
+                let few = std::mem::replace(this, Self::Many(*from, more.clone()));
+                this.merge(&few);
+            }
+        }
     }
 
     const fn size(&self) -> usize {
@@ -163,13 +183,14 @@ impl Figures {
     }
 
     /// Adds what a model call used.
-    pub(super) fn add_call(&mut self, input: u64, output: u64, cost: Option<(f64, u64)>) {
+    pub(super) fn add_call(&mut self, input: u64, output: u64, cost: Option<(f64, u64)>, failed: bool) {
         self.input_tokens = self.input_tokens.saturating_add(input);
         self.output_tokens = self.output_tokens.saturating_add(output);
         if let Some((cost, nano)) = cost {
             self.cost = Some(self.cost.unwrap_or(0.0) + cost);
             self.cost_nano = self.cost_nano.saturating_add(nano);
-            self.priced += 1;
+        } else {
+            self.unpriced += u64::from(!failed);
         }
     }
 
@@ -203,13 +224,11 @@ impl Figures {
         self.count += other.count;
         self.errors += other.errors;
         self.sum += other.sum;
-        for (bucket, count) in other.durations.buckets() {
-            self.durations.add(bucket, count);
-        }
+        self.durations.merge(&other.durations);
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
         self.cost_nano = self.cost_nano.saturating_add(other.cost_nano);
-        self.priced += other.priced;
+        self.unpriced += other.unpriced;
         if let Some(seen) = &other.seen {
             self.seen_in(seen.first, None);
             self.seen_in(seen.last, None);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use agentvitals::semconv::{attr, operation};
 use agentvitals::statistics::spearman;
-use hashbrown::HashMap;
 
 use super::Queries;
 use super::figures::{Figures, middle};
 use super::runs::Runs;
-use super::stats::{Ask, Grouped, Spent, grouped};
+use super::stats::{Ask, Grouped, Spenders, Spent, grouped};
 use crate::query::engine::{Control, QueryError};
 use crate::query::report::{
     CostLine, Costs, Line, Ranked, Report, ReportRequest, Share, Step, Together, recommend,
@@ -30,10 +29,10 @@ const SLOW: f64 = 3.0;
 /// What a span is, by its operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Agent,
-    Model,
-    Tool,
-    Workflow,
+    Agent = 0,
+    Model = 1,
+    Tool = 2,
+    Workflow = 3,
 }
 
 pub(super) fn kind(name: &str) -> Option<Kind> {
@@ -63,14 +62,16 @@ pub(super) fn answer(
     }
     let asked =
         StatsRequest { q: request.q.clone(), start: Some(start), end: Some(end), ..StatsRequest::default() };
-    let conversation = (!request.brief).then(|| field(attr::CONVERSATION_ID));
+    let mut spenders = vec![field(attr::AGENT_NAME)];
+    spenders.extend((!request.brief).then(|| field(attr::CONVERSATION_ID)));
     let step = (end.saturating_sub(start) / STEPS).max(1);
     let asks = asks(step, !request.brief);
-    let answers = grouped(queries, &asked, &asks, conversation.as_ref(), control)?;
-    let [lines, workflows, steps, errors]: [Vec<Grouped>; 4] = answers.groups.try_into().unwrap_or_default();
+    let answers = grouped(queries, &asked, &asks, &spenders, control)?;
+    let [lines, steps, errors]: [Vec<Grouped>; 3] = answers.groups.try_into().unwrap_or_default();
+    let mut spenders = answers.spenders.into_iter();
     let mut book = Book::default();
     lines.iter().for_each(|group| book.enter(group));
-    workflows.iter().for_each(|group| book.enter_workflow(group));
+    book.enter_agents(spenders.next().unwrap_or_default());
     steps.iter().for_each(|group| book.enter_step(group));
     let mut report = book.report(start, end);
     (report.q, report.scanned) = (request.q.clone(), answers.scanned);
@@ -79,7 +80,8 @@ pub(super) fn answer(
     report.ranking = ranking(&report.tools);
     let mut runs = Runs::default();
     if !request.brief {
-        report.costs.by_conversation = conversations(answers.spenders, &report.costs.total);
+        report.costs.by_conversation =
+            conversations(spenders.next().unwrap_or_default(), &report.costs.total);
         runs = Runs::read(queries, request, (start, end), control)?;
         runs.fill(&mut report);
     }
@@ -91,24 +93,33 @@ fn field(key: &str) -> Field {
     Field::Attribute { scope: Scope::Span, key: key.to_owned() }
 }
 
-/// What is read in the one pass: by what performed, by workflow, by time, and errors by all that tells them apart. Not by
-/// all of this at once, since there would be too many groups.
-fn asks(step: i64, traces: bool) -> [Ask; 4] {
-    let all = [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME].map(field);
-    let mut of_errors = all.to_vec();
+/// What is read in the one pass: by what performed, by time, and errors by all that tells them apart. Not by all of this at
+/// once, since there would be too many groups.
+fn asks(step: i64, traces: bool) -> [Ask; 3] {
+    let mut of_errors =
+        [attr::OPERATION_NAME, attr::AGENT_NAME, attr::REQUEST_MODEL, attr::TOOL_NAME].map(field).to_vec();
     of_errors.extend([field(attr::ERROR_TYPE), Field::Intrinsic(Intrinsic::StatusMessage)]);
     of_errors.push(field(attr::WORKFLOW_NAME));
     let by_operation = || field(attr::OPERATION_NAME);
     [
-        Ask { by: all.to_vec(), ..Ask::default() },
-        Ask {
-            by: vec![by_operation(), field(attr::WORKFLOW_NAME)],
-            only: Some(operation::INVOKE_WORKFLOW),
-            ..Ask::default()
-        },
+        Ask { by: vec![by_operation()], performers: performers().to_vec(), ..Ask::default() },
         Ask { by: vec![by_operation()], step: Some(step), ..Ask::default() },
         Ask { by: of_errors, errors: true, traces, ..Ask::default() },
     ]
+}
+
+/// What tells who or what performed an operation, for those that are of a kind.
+fn performers() -> [(&'static str, Field); 7] {
+    [
+        (operation::INVOKE_AGENT, attr::AGENT_NAME),
+        (operation::EXECUTE_TOOL, attr::TOOL_NAME),
+        (operation::INVOKE_WORKFLOW, attr::WORKFLOW_NAME),
+        (operation::CHAT, attr::REQUEST_MODEL),
+        (operation::TEXT_COMPLETION, attr::REQUEST_MODEL),
+        (operation::GENERATE_CONTENT, attr::REQUEST_MODEL),
+        (operation::EMBEDDINGS, attr::REQUEST_MODEL),
+    ]
+    .map(|(operation, key)| (operation, field(key)))
 }
 
 pub(super) fn text(group: &Grouped, place: usize) -> &str {
@@ -118,58 +129,37 @@ pub(super) fn text(group: &Grouped, place: usize) -> &str {
 /// What is put together of the groups.
 #[derive(Default)]
 struct Book {
-    totals: Entry,
-    lines: [BTreeMap<String, Entry>; 4],
+    totals: Figures,
+    lines: [BTreeMap<String, Figures>; 4],
     cost: [BTreeMap<String, CostLine>; 2],
     total_cost: CostLine,
     steps: BTreeMap<i64, (Figures, Figures)>,
 }
 
-#[derive(Default)]
-struct Entry {
-    figures: Figures,
-    unpriced: u64,
-}
-
-impl Entry {
-    fn add(&mut self, group: &Grouped, calls_model: bool) {
-        self.figures.merge(&group.figures);
-        if calls_model {
-            self.unpriced += unpriced(group);
-        }
+fn line(figures: &Figures, name: &str) -> Line {
+    let group = figures.group(Vec::new(), None, None);
+    let seconds = |nanos: f64| nanos / NANOS;
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds to seconds")]
+    let (min, max) = (group.duration_ns.min as f64, group.duration_ns.max as f64);
+    Line {
+        name: name.to_owned(),
+        count: group.count,
+        errors: group.errors,
+        error_rate: Share::of(group.errors, group.count),
+        errors_by_type: BTreeMap::new(),
+        min_s: seconds(min),
+        avg_s: seconds(group.duration_ns.avg),
+        max_s: seconds(max),
+        p50_s: seconds(group.duration_ns.p50),
+        p95_s: seconds(group.duration_ns.p95),
+        p99_s: seconds(group.duration_ns.p99),
+        input_tokens: group.input_tokens,
+        output_tokens: group.output_tokens,
+        cost_nano: figures.cost_nano,
+        unpriced: figures.unpriced,
+        slow: seconds(group.duration_ns.avg) > SLOW,
+        durations: coarse(figures),
     }
-
-    fn line(&self, name: &str) -> Line {
-        let group = self.figures.group(Vec::new(), None, None);
-        let seconds = |nanos: f64| nanos / NANOS;
-        #[expect(clippy::cast_precision_loss, reason = "nanoseconds to seconds")]
-        let (min, max) = (group.duration_ns.min as f64, group.duration_ns.max as f64);
-        Line {
-            name: name.to_owned(),
-            count: group.count,
-            errors: group.errors,
-            error_rate: Share::of(group.errors, group.count),
-            errors_by_type: BTreeMap::new(),
-            min_s: seconds(min),
-            avg_s: seconds(group.duration_ns.avg),
-            max_s: seconds(max),
-            p50_s: seconds(group.duration_ns.p50),
-            p95_s: seconds(group.duration_ns.p95),
-            p99_s: seconds(group.duration_ns.p99),
-            input_tokens: group.input_tokens,
-            output_tokens: group.output_tokens,
-            cost_nano: self.figures.cost_nano,
-            unpriced: self.unpriced,
-            slow: seconds(group.duration_ns.avg) > SLOW,
-            durations: coarse(&self.figures),
-        }
-    }
-}
-
-/// Model calls without a cost that have not failed: what is refused is not billed.
-fn unpriced(group: &Grouped) -> u64 {
-    let figures = &group.figures;
-    figures.count.saturating_sub(figures.errors).saturating_sub(figures.priced)
 }
 
 /// Durations in buckets of an eighth of a doubling, which is as fine as a comparison needs.
@@ -184,36 +174,27 @@ fn coarse(figures: &Figures) -> Vec<(f64, u64)> {
 impl Book {
     fn enter(&mut self, group: &Grouped) {
         let Some(kind) = kind(text(group, 0)) else { return };
-        let (place, name) = match kind {
-            Kind::Agent => (0, text(group, 1)),
-            Kind::Model => (1, text(group, 2)),
-            Kind::Tool => (2, text(group, 3)),
-            Kind::Workflow => return self.totals.add(group, false),
-        };
-        let calls_model = kind == Kind::Model;
-        self.totals.add(group, calls_model);
-        self.lines[place].entry(name.to_owned()).or_default().add(group, calls_model);
-        if calls_model {
+        let (place, name) = (kind as usize, text(group, 1));
+        self.totals.merge(&group.figures);
+        self.lines[place].entry(name.to_owned()).or_default().merge(&group.figures);
+        if kind == Kind::Model {
             let figures = &group.figures;
             let cost = CostLine {
                 name: String::new(),
                 requests: figures.count,
                 tokens: figures.input_tokens.saturating_add(figures.output_tokens),
                 cost_nano: figures.cost_nano,
-                unpriced: unpriced(group),
+                unpriced: figures.unpriced,
             };
-            let by_model = self.cost[0].entry(text(group, 2).to_owned()).or_default();
-            add(by_model, &cost);
-            add(self.cost[1].entry(text(group, 1).to_owned()).or_default(), &cost);
+            add(self.cost[0].entry(name.to_owned()).or_default(), &cost);
             add(&mut self.total_cost, &cost);
         }
     }
 
-    fn enter_workflow(&mut self, group: &Grouped) {
-        if kind(text(group, 0)) != Some(Kind::Workflow) {
-            return;
+    fn enter_agents(&mut self, spenders: Spenders) {
+        for (agent, spent) in spenders {
+            add(self.cost[1].entry(agent.into()).or_default(), &spent.line(String::new()));
         }
-        self.lines[3].entry(text(group, 1).to_owned()).or_default().add(group, false);
     }
 
     fn enter_step(&mut self, group: &Grouped) {
@@ -228,7 +209,7 @@ impl Book {
     fn report(self, start: i64, end: i64) -> Report {
         let Self { totals, lines, cost, total_cost, steps } = self;
         let [agents, models, tools, workflows] = lines.map(|lines| {
-            let mut lines: Vec<Line> = lines.iter().map(|(name, entry)| entry.line(name)).collect();
+            let mut lines: Vec<Line> = lines.iter().map(|(name, figures)| line(figures, name)).collect();
             lines.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
             lines
         });
@@ -251,7 +232,7 @@ impl Book {
         Report {
             start,
             end,
-            totals: totals.line("all"),
+            totals: line(&totals, "all"),
             agents,
             models,
             tools,
@@ -263,6 +244,13 @@ impl Book {
     }
 }
 
+impl Spent {
+    fn line(&self, name: String) -> CostLine {
+        let Self { requests, tokens, cost_nano, unpriced } = *self;
+        CostLine { name, requests, tokens, cost_nano, unpriced }
+    }
+}
+
 fn add(line: &mut CostLine, more: &CostLine) {
     line.requests += more.requests;
     line.tokens = line.tokens.saturating_add(more.tokens);
@@ -271,7 +259,7 @@ fn add(line: &mut CostLine, more: &CostLine) {
 }
 
 /// Conversations, the dearest first; what is not told by its name is in the rest, so that all sum to the total.
-fn conversations(spenders: HashMap<Box<str>, Spent>, total: &CostLine) -> Vec<CostLine> {
+fn conversations(spenders: Spenders, total: &CostLine) -> Vec<CostLine> {
     let mut spenders: Vec<(Box<str>, Spent)> = spenders.into_iter().collect();
     let order = |a: &(Box<str>, Spent), b: &(Box<str>, Spent)| {
         b.1.cost_nano.cmp(&a.1.cost_nano).then_with(|| a.0.cmp(&b.0))
@@ -281,13 +269,7 @@ fn conversations(spenders: HashMap<Box<str>, Spent>, total: &CostLine) -> Vec<Co
         spenders.select_nth_unstable_by(shown, order);
     }
     spenders[..shown].sort_unstable_by(order);
-    let line = |(name, spent): &(Box<str>, Spent)| CostLine {
-        name: name.to_string(),
-        requests: spent.requests,
-        tokens: spent.tokens,
-        cost_nano: spent.cost_nano,
-        unpriced: spent.unpriced,
-    };
+    let line = |(name, spent): &(Box<str>, Spent)| spent.line(name.to_string());
     let mut lines: Vec<CostLine> = spenders[..shown].iter().map(line).collect();
     if shown < spenders.len() {
         let mut rest = CostLine { name: "(others)".to_owned(), ..CostLine::default() };

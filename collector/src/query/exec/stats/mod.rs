@@ -1,12 +1,13 @@
 //! Figures by group.
 
+mod combine;
 mod read;
 
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 
-pub(super) use self::read::Spent;
 use self::read::{Groups, Key, Read};
+pub(super) use self::read::{Spenders, Spent};
 use super::figures::Figures;
 use super::{Plan, Queries, bind, parallel};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
@@ -20,7 +21,7 @@ pub(super) fn answer(
 ) -> Result<StatsAnswer, QueryError> {
     let limit = super::bounds(request.limit, request.step)?;
     let ask = Ask { by: super::grouped_by(&request.by)?, step: request.step, ..Ask::default() };
-    let (mut read, scanned) = read(queries, request, &[ask], None, control)?;
+    let (mut read, scanned) = read(queries, request, &[ask], &[], control)?;
     Ok(finish(&read.ways.pop().unwrap_or_default(), request, limit, scanned))
 }
 
@@ -33,8 +34,9 @@ pub(super) struct Ask {
     pub(super) step: Option<i64>,
     /// Only those that failed, and when that was.
     pub(super) errors: bool,
-    /// Only those of this operation; tokens and costs are not counted then.
-    pub(super) only: Option<&'static str>,
+    /// And, after these, by who or what performed them: which field tells it depends on the operation, which is the first that is
+    /// grouped by.
+    pub(super) performers: Vec<(&'static str, Field)>,
     /// And in which traces: the newest of them.
     pub(super) traces: bool,
 }
@@ -52,7 +54,8 @@ pub(super) struct Grouped {
 pub(super) struct Answers {
     /// The groups of each ask.
     pub(super) groups: Vec<Vec<Grouped>>,
-    pub(super) spenders: HashMap<Box<str>, Spent>,
+    /// For each field that tells a spender.
+    pub(super) spenders: Vec<Spenders>,
     pub(super) scanned: u64,
 }
 
@@ -62,7 +65,7 @@ pub(super) fn grouped(
     queries: &Queries,
     request: &StatsRequest,
     asks: &[Ask],
-    spenders: Option<&Field>,
+    spenders: &[Field],
     control: &Control,
 ) -> Result<Answers, QueryError> {
     let (read, scanned) = read(queries, request, asks, spenders, control)?;
@@ -85,7 +88,7 @@ fn read(
     queries: &Queries,
     request: &StatsRequest,
     asks: &[Ask],
-    spenders: Option<&Field>,
+    spenders: &[Field],
     control: &Control,
 ) -> Result<(Read, u64), QueryError> {
     let plan = Plan::new(&request.q, request.start, request.end)?;

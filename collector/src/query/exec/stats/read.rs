@@ -9,6 +9,7 @@ use arrow_array::{Array as _, RecordBatch};
 use hashbrown::HashMap;
 
 use super::Ask;
+use super::combine::{Combined, steps};
 use crate::query::engine::{Control, QueryError};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::figures::{Figures, nanodollars};
@@ -19,8 +20,6 @@ use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 const GROUP_BYTES: usize = 256;
 /// Bytes of a spender besides its name.
 const SPENDER_BYTES: usize = 64;
-/// Combinations of values that are numbered by a table at most; more of them by a map.
-const MAX_TABLE: usize = 1 << 16;
 /// OTLP's number of the status error.
 const ERROR: i8 = 2;
 /// Operations that are model calls: only there tokens and cost are counted, since agents repeat the sums of their calls.
@@ -72,8 +71,8 @@ pub(super) struct Reader<'a> {
     /// What is read of each span: the first ones as [`OfAll`] has them, then what is grouped by.
     fields: Vec<Field>,
     ways: Vec<Way>,
-    /// Whose model calls are put together: a field.
-    spenders: Option<usize>,
+    /// By which fields model calls are put together, each on its own.
+    spenders: Vec<usize>,
     control: &'a Control,
 }
 
@@ -82,9 +81,12 @@ pub(super) struct Reader<'a> {
 pub(super) struct Read {
     /// The groups of each way.
     pub(super) ways: Vec<Groups>,
-    /// What each spender's model calls used.
-    pub(super) spenders: HashMap<Box<str>, Spent>,
+    /// What the model calls of each spender used, for each field that tells one.
+    pub(super) spenders: Vec<Spenders>,
 }
+
+/// What the model calls of each spender used.
+pub(in crate::query::exec) type Spenders = HashMap<Box<str>, Spent>;
 
 impl Read {
     pub(super) fn merge(&mut self, other: Self) {
@@ -92,12 +94,15 @@ impl Read {
         for (groups, more) in self.ways.iter_mut().zip(other.ways) {
             groups.merge(more);
         }
-        if self.spenders.is_empty() {
-            self.spenders = other.spenders;
-            return;
-        }
-        for (name, more) in other.spenders {
-            self.spenders.entry(name).or_default().merge(&more);
+        self.spenders.resize_with(other.spenders.len().max(self.spenders.len()), Spenders::default);
+        for (spenders, more) in self.spenders.iter_mut().zip(other.spenders) {
+            if spenders.is_empty() {
+                *spenders = more;
+                continue;
+            }
+            for (name, more) in more {
+                spenders.entry(name).or_default().merge(&more);
+            }
         }
     }
 }
@@ -108,7 +113,29 @@ struct Way {
     by: Vec<usize>,
     step: Option<i64>,
     errors: bool,
-    only: Option<&'static str>,
+    /// The field that tells who or what performed an operation.
+    performers: Vec<(&'static str, usize)>,
+}
+
+/// Who or what performed the operations of a batch, by number.
+struct Performers<'b, 'c> {
+    /// Of each row.
+    codes: Vec<u32>,
+    /// What the numbers of each operation are about, by the operation's.
+    columns: Vec<Option<&'c Coded<'b>>>,
+    /// The numbers of operations.
+    operations: &'c Coded<'b>,
+}
+
+impl Performers<'_, '_> {
+    fn count(&self) -> usize {
+        self.columns.iter().flatten().map(|column| column.values.len()).max().unwrap_or(1)
+    }
+
+    fn value(&self, row: usize) -> Option<&Datum<'_>> {
+        let column = self.columns[self.operations.codes[row] as usize]?;
+        Some(&column.values[column.codes[row] as usize])
+    }
 }
 
 /// What is read of all spans, in this order.
@@ -127,7 +154,7 @@ enum OfAll {
 type Codes<'a> = Vec<OnceCell<Coded<'a>>>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(plan: &'a Plan, asks: &[Ask], spenders: Option<&Field>, control: &'a Control) -> Self {
+    pub(super) fn new(plan: &'a Plan, asks: &[Ask], spenders: &[Field], control: &'a Control) -> Self {
         let span = |key: &str| Field::Attribute { scope: Scope::Span, key: key.to_owned() };
         let mut fields = vec![
             Field::Intrinsic(Intrinsic::Duration),
@@ -145,10 +172,11 @@ impl<'a> Reader<'a> {
         };
         let ways = asks.iter().map(|ask| {
             let by = ask.by.iter().map(&mut place).collect();
-            Way { by, step: ask.step, errors: ask.errors, only: ask.only }
+            let performers = ask.performers.iter().map(|(operation, field)| (*operation, place(field)));
+            Way { performers: performers.collect(), by, step: ask.step, errors: ask.errors }
         });
         let ways = ways.collect();
-        let spenders = spenders.map(place);
+        let spenders = spenders.iter().map(place).collect();
         Self { plan, fields, ways, spenders, control }
     }
 
@@ -176,44 +204,42 @@ impl<'a> Reader<'a> {
                 seen(groups, batch, &failed.rows, &places);
                 continue;
             }
-            if let Some(operation) = way.only {
-                let rows = self.rows_of(operation, &bound, &codes, &rows);
-                let codes: Codes<'_> = self.fields.iter().map(|_| OnceCell::new()).collect();
-                let places = self.places_of(way, groups, &bound, &codes, batch, &rows)?;
-                self.add(groups, &bound, &rows, &places)?;
-                let failed = Failed::new(&bound, &rows);
-                failed.places.iter().for_each(|&at| groups.figures[places[at]].errors += 1);
-                continue;
-            }
             let places = self.places_of(way, groups, &bound, &codes, batch, &rows)?;
             self.add(groups, &bound, &rows, &places)?;
             failed.places.iter().for_each(|&at| groups.figures[places[at]].errors += 1);
             for call in &calls {
-                groups.figures[places[call.at]].add_call(call.input, call.output, call.cost);
+                groups.figures[places[call.at]].add_call(call.input, call.output, call.cost, call.failed);
             }
         }
-        if let Some(field) = self.spenders {
-            self.spend(&mut read.spenders, &bound, field, (&rows, &calls))?;
+        read.spenders.resize_with(self.spenders.len(), Spenders::default);
+        for (field, spenders) in self.spenders.iter().zip(&mut read.spenders) {
+            self.spend(spenders, &bound, *field, (&rows, &calls))?;
         }
         Ok(())
     }
 
-    /// The rows of an operation.
-    fn rows_of<'b>(
+    fn performers<'b, 'c>(
         &self,
-        operation: &str,
+        way: &Way,
         bound: &'b bind::Bound<'_>,
-        codes: &Codes<'b>,
+        codes: &'c Codes<'b>,
         rows: &[u32],
-    ) -> Vec<u32> {
-        let Some(operations) = self.operations(bound, codes, rows) else { return Vec::new() };
-        let is = |value: &Datum<'_>| matches!(value, Datum::Text(text) if text == operation);
-        let wanted: Vec<bool> = operations.values.iter().map(is).collect();
-        if !wanted.contains(&true) {
-            return Vec::new();
+    ) -> Option<Performers<'b, 'c>> {
+        if way.performers.is_empty() {
+            return None;
         }
-        let all = rows.iter().zip(&operations.codes);
-        all.filter(|(_, code)| wanted[**code as usize]).map(|(&row, _)| row).collect()
+        let operations = self.operations(bound, codes, rows)?;
+        let column = |operation: &Datum<'_>| {
+            let Datum::Text(operation) = operation else { return None };
+            let (_, field) = way.performers.iter().find(|(known, _)| known == operation)?;
+            let source = bound.source(*field)?;
+            Some(codes.get(*field)?.get_or_init(|| Coded::of_any(source, rows)))
+        };
+        let columns: Vec<Option<&Coded<'_>>> = operations.values.iter().map(column).collect();
+        let rows = operations.codes.iter().enumerate();
+        let codes =
+            rows.map(|(row, &of)| columns[of as usize].map_or(0, |column| column.codes[row])).collect();
+        Some(Performers { codes, columns, operations })
     }
 
     fn operations<'b, 'c>(
@@ -229,7 +255,7 @@ impl<'a> Reader<'a> {
     /// Puts model calls together by spender, of which there may be many: a map is asked once for each in a batch.
     fn spend(
         &self,
-        spenders: &mut HashMap<Box<str>, Spent>,
+        spenders: &mut Spenders,
         bound: &bind::Bound<'_>,
         field: usize,
         (rows, calls): (&[u32], &[Call]),
@@ -237,11 +263,9 @@ impl<'a> Reader<'a> {
         let rows: Vec<u32> = calls.iter().map(|call| rows[call.at]).collect();
         let Some(source) = bound.source(field) else { return Ok(()) };
         let names = Coded::of_any(source, &rows);
-        let statuses = bound.statuses(OfAll::Status as usize);
         let mut spent: Vec<Spent> = names.values.iter().map(|_| Spent::default()).collect();
-        for ((call, &code), &row) in calls.iter().zip(&names.codes).zip(&rows) {
-            let failed = statuses.is_some_and(|statuses| statuses.value(row as usize) == ERROR);
-            spent[code as usize].add(call, failed);
+        for (call, &code) in calls.iter().zip(&names.codes) {
+            spent[code as usize].add(call);
         }
         for (name, more) in names.values.iter().zip(spent).filter(|(_, spent)| spent.requests > 0) {
             let name = match name {
@@ -296,9 +320,13 @@ impl<'a> Reader<'a> {
         };
         let parts: Vec<&Coded<'_>> = way.by.iter().filter_map(coded).collect();
         let steps = way.step.map(|step| steps(batch, step, rows));
+        let performers = self.performers(way, bound, codes, rows);
         let mut together = Combined::new(rows.len());
         for part in &parts {
             together.with(&part.codes, part.values.len());
+        }
+        if let Some(performers) = &performers {
+            together.with(&performers.codes, performers.count());
         }
         if let Some((codes, starts)) = &steps {
             together.with(codes, starts.len());
@@ -314,6 +342,10 @@ impl<'a> Reader<'a> {
                     by.push(',');
                 }
                 super::write(&part.values[part.codes[first] as usize], &mut by);
+            }
+            if let Some(performers) = &performers {
+                by.push(',');
+                super::write(performers.value(first).unwrap_or(&Datum::Nil), &mut by);
             }
             by.push(']');
             let step = steps.as_ref().map(|(codes, starts)| starts[codes[first] as usize]);
@@ -355,14 +387,17 @@ impl<'a> Reader<'a> {
                 _ => None,
             },
         };
+        let statuses = bound.statuses(OfAll::Status as usize);
+        let is_call = |code: &u32| counted[*code as usize];
+        let mut calls = Vec::with_capacity(operations.codes.iter().filter(|code| is_call(code)).count());
         let all = rows.iter().zip(&operations.codes).enumerate();
-        all.filter(|(_, (_, code))| counted[**code as usize])
-            .map(|(at, (&row, _))| {
-                let row = row as usize;
-                let cost = cost(row).map(|cost| (cost, nanodollars(cost)));
-                Call { at, input: input(row), output: output(row), cost }
-            })
-            .collect()
+        calls.extend(all.filter(|(_, (_, code))| is_call(code)).map(|(at, (&row, _))| {
+            let row = row as usize;
+            let cost = cost(row).map(|cost| (cost, nanodollars(cost)));
+            let failed = statuses.is_some_and(|statuses| statuses.value(row) == ERROR);
+            Call { at, input: input(row), output: output(row), cost, failed }
+        }));
+        calls
     }
 }
 
@@ -377,12 +412,12 @@ pub(in crate::query::exec) struct Spent {
 }
 
 impl Spent {
-    fn add(&mut self, call: &Call, failed: bool) {
+    fn add(&mut self, call: &Call) {
         self.requests += 1;
         self.tokens = self.tokens.saturating_add(call.input).saturating_add(call.output);
         match call.cost {
             Some((_, nano)) => self.cost_nano = self.cost_nano.saturating_add(nano),
-            None => self.unpriced += u64::from(!failed),
+            None => self.unpriced += u64::from(!call.failed),
         }
     }
 
@@ -402,6 +437,7 @@ struct Call {
     output: u64,
     /// In US dollars, and in billionths of them.
     cost: Option<(f64, u64)>,
+    failed: bool,
 }
 
 /// The rows that failed, and which of all they are.
@@ -432,66 +468,5 @@ fn seen(groups: &mut Groups, batch: &RecordBatch, rows: &[u32], places: &[usize]
         let row = row as usize;
         let trace = traces.and_then(|traces| traces.value(row).try_into().ok());
         groups.figures[place].seen_in(starts.value(row), trace);
-    }
-}
-
-/// The number of each row's step, and the starts of the steps by number.
-fn steps(batch: &RecordBatch, step: i64, rows: &[u32]) -> (Vec<u32>, Vec<i64>) {
-    let column =
-        batch.column_by_name("start").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
-    let Some(column) = column else { return (vec![0; rows.len()], vec![0]) };
-    let (times, mut numbers, mut starts) = (column.values(), HashMap::new(), Vec::new());
-    // Rows are sorted by time in most batches, so most have the step of the row before.
-    let mut last = (0, None);
-    let codes = rows
-        .iter()
-        .map(|&row| {
-            let time = times[row as usize];
-            if last.1.is_some_and(|start: i64| (0..step).contains(&time.wrapping_sub(start))) {
-                return last.0;
-            }
-            let start = time.div_euclid(step).saturating_mul(step);
-            let number = *numbers.entry(start).or_insert_with(|| {
-                starts.push(start);
-                u32::try_from(starts.len() - 1).unwrap_or(0)
-            });
-            last = (number, Some(start));
-            number
-        })
-        .collect();
-    (codes, starts)
-}
-
-/// Combinations of values by number.
-struct Combined {
-    /// The number of each row's combination.
-    numbers: Vec<u32>,
-    /// The place of the first row that has a combination, by its number.
-    firsts: Vec<usize>,
-}
-
-impl Combined {
-    fn new(rows: usize) -> Self {
-        Self { numbers: vec![0; rows], firsts: vec![0] }
-    }
-
-    /// Combines with one value more of each row, of so many that there are.
-    fn with(&mut self, codes: &[u32], values: usize) {
-        let size = self.firsts.len() * values;
-        let (mut table, mut map) = (vec![u32::MAX; if size <= MAX_TABLE { size } else { 0 }], HashMap::new());
-        let mut firsts = Vec::new();
-        for (row, (number, &code)) in self.numbers.iter_mut().zip(codes).enumerate() {
-            let pair = *number as usize * values + code as usize;
-            let known = match table.get_mut(pair) {
-                Some(known) => known,
-                None => map.entry(pair).or_insert(u32::MAX),
-            };
-            if *known == u32::MAX {
-                *known = u32::try_from(firsts.len()).unwrap_or(0);
-                firsts.push(row);
-            }
-            *number = *known;
-        }
-        self.firsts = firsts;
     }
 }
