@@ -232,6 +232,11 @@ pub trait Part: Send + Sync {
     /// How many spans are in it, whether they match or not.
     fn rows(&self) -> u64;
 
+    /// About how many of them will be read.
+    fn to_read(&self) -> u64 {
+        self.rows()
+    }
+
     /// Which attributes its spans have, if all of them are in the scan and it is known without a look at them.
     fn names(&self) -> Option<Arc<Names>> {
         None

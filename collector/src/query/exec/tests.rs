@@ -21,7 +21,7 @@ use crate::store::{Options, Store};
 pub(super) const BASE: i64 = 1_790_000_000_000_000_000;
 const SPANS: i64 = 9_000;
 
-fn attribute(key: &str, value: Any) -> KeyValue {
+pub(super) fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 

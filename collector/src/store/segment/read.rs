@@ -171,6 +171,10 @@ impl Part for SegmentPart {
         self.segment.rows
     }
 
+    fn to_read(&self) -> u64 {
+        (self.blocks.len() as u64 * BLOCK as u64).min(self.segment.rows)
+    }
+
     fn names(&self) -> Option<Arc<Names>> {
         if self.is_whole() { self.segment.names.clone() } else { None }
     }

@@ -38,6 +38,7 @@ impl Search<'_> {
     /// The latest traces that are found, with all that is shown of them.
     pub(super) fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
         let mut progress = Progress::default();
+        self.reader.choose(self.wide())?;
         let windows = self.reader.windows(self.wide(), WINDOW, WIDER, WINDOWS)?;
         for (number, window) in windows.iter().enumerate() {
             self.reader.add_all(&mut progress.seen, *window, &mut self.scanned)?;

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use crate::query::exec::tests::{BASE, stored_of};
+use crate::query::exec::tests::{BASE, attribute, stored_of};
 use crate::query::exec::{Limits, Queries};
 use crate::query::search::{SearchAnswer, SearchRequest};
 
@@ -15,6 +16,8 @@ const MS: i64 = 1_000_000;
 /// A span as it was sent.
 #[derive(Clone, Copy)]
 struct Sent {
+    /// The number of its trace, an attribute of the first span.
+    number: i64,
     start: i64,
     end: i64,
     failed: bool,
@@ -28,13 +31,14 @@ type Trace = Vec<Sent>;
 fn traces(seed: u64) -> Vec<Trace> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut trace = |number: usize| -> Trace {
-        let began = BASE + i64::try_from(number).unwrap() * MS;
+        let number = i64::try_from(number).unwrap();
+        let began = BASE + number * MS;
         let length = random.i64(1..300);
         (0..random.usize(1..8))
             .map(|place| {
                 let start = if place == 0 { began } else { began + random.i64(-5..length) * MS };
                 let (failed, parent) = (random.u8(..5) == 0, random.usize(..place.max(1)));
-                Sent { start, end: start + random.i64(0..50) * MS, failed, parent }
+                Sent { number, start, end: start + random.i64(0..50) * MS, failed, parent }
             })
             .collect()
     };
@@ -50,6 +54,7 @@ fn span(number: usize, place: usize, of: &Sent) -> Span {
         name: if place == 0 { "root" } else { "work" }.to_owned(),
         start_time_unix_nano: of.start.cast_unsigned(),
         end_time_unix_nano: of.end.cast_unsigned(),
+        attributes: (place == 0).then(|| attribute("number", Any::IntValue(of.number))).into_iter().collect(),
         status: of.failed.then(|| Status { code: 2, ..Status::default() }),
         ..Span::default()
     }
@@ -83,6 +88,29 @@ fn the_latest_are_found_where_many_traces_are_under_way() {
         }),
         ("{ status = error } | count() > 3", |of| of.iter().filter(|span| span.failed).count() > 3),
         ("{ name = `work` } >> { name = `root` }", |_| false),
+        ("{ name = `root` } | max(duration) > 10h", |_| false),
+        ("{ name = `work` } | 45ms <= max(duration)", |of| {
+            of[1..].iter().any(|span| span.end - span.start >= 45 * MS)
+        }),
+        ("{ name = `work` } | min(duration) < 2ms", |of| {
+            of[1..].iter().any(|span| span.end - span.start < 2 * MS)
+        }),
+        ("{ name = `work` } | min(duration) = 48ms", |of| {
+            of[1..].iter().map(|span| span.end - span.start).min() == Some(48 * MS)
+        }),
+        ("{ name = `work` } | by(status) | avg(duration) >= 47ms", |of| {
+            [false, true].iter().any(|failed| {
+                let of = of[1..].iter().filter(|span| span.failed == *failed);
+                let (count, sum) = of.fold((0, 0), |(n, sum), span| (n + 1, sum + span.end - span.start));
+                count > 0 && sum >= count * 47 * MS
+            })
+        }),
+        ("{ .number = 77 } >> { status = error }", |of| {
+            of[0].number == 77 && of[1..].iter().any(|span| span.failed)
+        }),
+        ("{ status = error } < { .number = 1234 && name = `root` }", |of| {
+            of[0].number == 1234 && of[1..].iter().any(|span| span.failed && span.parent == 0)
+        }),
         ("{ duration >= 49ms } && { status = error }", |of| {
             of.iter().any(|span| span.end - span.start >= 49 * MS) && of.iter().any(|span| span.failed)
         }),

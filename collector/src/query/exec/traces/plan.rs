@@ -4,8 +4,8 @@
 use crate::query::engine::{Must, QueryError};
 use crate::query::exec::filter::Condition;
 use crate::query::traceql::{
-    Aggregate, BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Pipeline, Scalar, Scope, Spanset,
-    SpansetOp, Stage, datum, is_duration, with_roots,
+    Aggregate, BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Literal, Pipeline, Scalar, Scope,
+    Spanset, SpansetOp, Stage, datum, is_duration, with_roots,
 };
 
 /// Filters of a query at most: there is a bit for each.
@@ -52,7 +52,13 @@ pub(super) enum Set {
 /// A stage.
 pub(super) enum Step {
     Spans(Set),
-    Where { op: BinaryOp, left: Number, right: Number },
+    Where {
+        op: BinaryOp,
+        left: Number,
+        right: Number,
+        /// The filter that some span of every set fulfils for which it holds.
+        implies: Option<usize>,
+    },
     By(Value, String),
     Coalesce,
 }
@@ -113,11 +119,23 @@ impl Program {
 
     fn stages(&mut self, pipeline: &Pipeline) -> Result<Vec<Step>, QueryError> {
         let mut steps = Vec::with_capacity(pipeline.stages.len());
+        // What all spans of the sets fulfil.
+        let mut filter = None;
         for stage in &pipeline.stages {
             steps.push(match stage {
-                Stage::Spans(set) => Step::Spans(self.set(set)?),
+                Stage::Spans(set) => {
+                    filter = match set {
+                        Spanset::Filter(filter) => filter.expr.as_ref(),
+                        _ => None,
+                    };
+                    Step::Spans(self.set(set)?)
+                }
                 Stage::Where { op, left, right } => {
-                    Step::Where { op: *op, left: self.number(left)?, right: self.number(right)? }
+                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MAX_LEAVES);
+                    let implies =
+                        implied.map(|implied| self.leaf(&Filter { expr: Some(both(filter, implied)) }));
+                    let (left, right) = (self.number(left)?, self.number(right)?);
+                    Step::Where { op: *op, left, right, implies: implies.transpose()? }
                 }
                 Stage::By(expr) => Step::By(self.value(expr)?, format!("by({expr})")),
                 Stage::Coalesce => Step::Coalesce,
@@ -150,12 +168,7 @@ impl Program {
         let (known, rest) = match expr {
             Some(expr) if !alone(&expr) => {
                 let parts = expr.clone().links(BinaryOp::And).into_iter().filter(alone);
-                let both = |left, right| Expr::Binary {
-                    op: BinaryOp::And,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                };
-                (parts.reduce(both), Some(self.value(&expr)?))
+                (parts.reduce(|left, right| both(Some(&left), right)), Some(self.value(&expr)?))
             }
             expr => (expr, None),
         };
@@ -187,6 +200,60 @@ impl Program {
     pub(super) fn may_match(&self, fulfilled: u64) -> bool {
         may_match(&self.steps, fulfilled)
     }
+
+    /// The filters that some span of every trace in the answer fulfils.
+    pub(super) fn required(&self) -> impl Iterator<Item = usize> {
+        (0..self.leaves.len()).filter(|leaf| !self.may_match(!(1 << leaf)))
+    }
+}
+
+fn both(left: Option<&Expr>, right: Expr) -> Expr {
+    match left {
+        Some(left) => {
+            Expr::Binary { op: BinaryOp::And, left: Box::new(left.clone()), right: Box::new(right) }
+        }
+        None => right,
+    }
+}
+
+/// What some span fulfils if this holds of several: the largest of their values is more than a number only if one is, and so is
+/// the mean.
+fn implied(op: BinaryOp, left: &Scalar, right: &Scalar) -> Option<Expr> {
+    use BinaryOp as Op;
+    let (op, aggregate, of, literal) = match (left, right) {
+        (Scalar::Aggregate { aggregate, of }, Scalar::Literal(literal)) => (op, aggregate, of, literal),
+        (Scalar::Literal(literal), Scalar::Aggregate { aggregate, of }) => {
+            let turned = match op {
+                Op::Less => Op::Greater,
+                Op::LessEq => Op::GreaterEq,
+                Op::Greater => Op::Less,
+                Op::GreaterEq => Op::LessEq,
+                other => other,
+            };
+            (turned, aggregate, of, literal)
+        }
+        _ => return None,
+    };
+    let literal = match (aggregate, op) {
+        (_, Op::NotEq) | (Aggregate::Sum, _) | (Aggregate::Avg, Op::Eq) => return None,
+        // A mean is rounded: a little more room, so that it is never beyond what all values are.
+        (Aggregate::Avg, _) => {
+            let (number, sign) =
+                (number(literal)?, if matches!(op, Op::Greater | Op::GreaterEq) { -1.0 } else { 1.0 });
+            Literal::Float(number + sign * (1.0 + number.abs() * 1e-9))
+        }
+        _ => literal.clone(),
+    };
+    Some(Expr::Binary { op, left: Box::new(of.clone()), right: Box::new(Expr::Literal(literal)) })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there is room left for that")]
+const fn number(literal: &Literal) -> Option<f64> {
+    match literal {
+        Literal::Int(number) | Literal::Duration(number) => Some(*number as f64),
+        Literal::Float(number) => Some(*number),
+        _ => None,
+    }
 }
 
 fn is_time(scalar: &Scalar) -> bool {
@@ -201,7 +268,11 @@ fn is_time(scalar: &Scalar) -> bool {
 fn may_match(steps: &[Step], fulfilled: u64) -> bool {
     steps.iter().all(|step| match step {
         Step::Spans(set) => set.may_match(fulfilled),
-        Step::Where { left, right, .. } => left.may_match(fulfilled) && right.may_match(fulfilled),
+        Step::Where { left, right, implies, .. } => {
+            implies.is_none_or(|leaf| fulfilled >> leaf & 1 == 1)
+                && left.may_match(fulfilled)
+                && right.may_match(fulfilled)
+        }
         Step::By(..) | Step::Coalesce => true,
     })
 }

@@ -5,7 +5,7 @@ use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
 use hashbrown::{HashMap, HashSet};
 
-use super::plan::Program;
+use super::plan::{Leaf, Program};
 use super::spansets::owned;
 use super::tree::{Row, Trace};
 use crate::query::engine::{Columns, Control, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
@@ -45,6 +45,8 @@ pub(super) struct Reader<'a> {
     control: &'a Control,
     /// The filters that every span fulfils.
     always: u64,
+    /// The filter that candidates are looked for by; by all of them if none.
+    by: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -52,14 +54,38 @@ impl<'a> Reader<'a> {
         let leaves = program.leaves.iter().enumerate();
         let all = leaves.filter(|(_, leaf)| leaf.condition.is_of_all());
         let always = all.fold(0, |mask, (place, _)| mask | 1 << place);
-        Self { queries, program, control, always }
+        Self { queries, program, control, always, by: None }
     }
 
-    /// The columns of the filters, and these.
-    fn columns(&self, fixed: &[&'static str], fields: &[Field]) -> Result<Vec<SpanColumn>, QueryError> {
+    /// Looks for candidates by the filter alone that some span of every trace in the answer fulfils and that leaves the least to
+    /// read, if that is much less than by all filters.
+    pub(super) fn choose(&mut self, time: TimeRange) -> Result<(), QueryError> {
+        let to_read = |reader: &Self| -> Result<u64, QueryError> {
+            let parts = self.queries.engine.parts(&reader.candidate_scan(time)?)?;
+            Ok(parts.iter().map(|part| part.to_read()).sum())
+        };
+        let mut least = to_read(self)? / 2;
+        let told = |leaf: &usize| self.always >> leaf & 1 == 0 && !self.program.leaves[*leaf].must.is_empty();
+        let mut by = None;
+        for leaf in self.program.required().filter(told) {
+            let rows = to_read(&Self { by: Some(leaf), ..*self })?;
+            if rows < least {
+                (least, by) = (rows, Some(leaf));
+            }
+        }
+        self.by = by;
+        Ok(())
+    }
+
+    /// The columns of these filters, and these.
+    fn columns(
+        leaves: &[Leaf],
+        fixed: &[&'static str],
+        fields: &[Field],
+    ) -> Result<Vec<SpanColumn>, QueryError> {
         let mut columns: Vec<SpanColumn> = fixed.iter().map(|name| SpanColumn::Fixed(name)).collect();
         columns.extend(bind::columns(fields)?);
-        for leaf in &self.program.leaves {
+        for leaf in leaves {
             columns.extend(bind::columns(leaf.condition.fields())?);
         }
         columns.sort_unstable();
@@ -71,18 +97,18 @@ impl<'a> Reader<'a> {
     fn fulfilled(&self, batch: &RecordBatch, rows: &[u32]) -> Result<Vec<u64>, QueryError> {
         let mut masks = vec![self.always; batch.num_rows()];
         for (place, leaf) in self.program.leaves.iter().enumerate() {
-            if self.always >> place & 1 == 1 {
-                continue;
+            if self.always >> place & 1 == 0 {
+                keep(leaf, batch, rows, |row| masks[row] |= 1 << place)?;
             }
-            let mut kept = rows.to_vec();
-            leaf.condition.keep(&bind::Bound::new(leaf.condition.fields(), batch)?, &mut kept);
-            kept.iter().for_each(|&row| masks[row as usize] |= 1 << place);
         }
         Ok(masks)
     }
 
     /// What rows have to have to be of use; nothing if every trace may be in the answer.
     fn must(&self) -> Vec<Must> {
+        if let Some(leaf) = self.by {
+            return self.program.leaves[leaf].must.clone();
+        }
         if self.program.may_match(self.always) {
             return Vec::new();
         }
@@ -100,7 +126,8 @@ impl<'a> Reader<'a> {
     }
 
     fn candidate_scan(&self, time: TimeRange) -> Result<Scan, QueryError> {
-        let columns = Columns::Some(self.columns(&["trace_id", "start"], &[])?);
+        let leaves = self.by.map_or(&self.program.leaves[..], |leaf| &self.program.leaves[leaf..=leaf]);
+        let columns = Columns::Some(Self::columns(leaves, &["trace_id", "start"], &[])?);
         Ok(Scan { table: Table::Spans, time, must: self.must(), columns, order: Order::Any })
     }
 
@@ -110,11 +137,18 @@ impl<'a> Reader<'a> {
         let starts = column(batch, "start")?;
         let starts = starts.as_primitive::<TimestampNanosecondType>();
         let rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
-        let masks = self.fulfilled(batch, &rows)?;
-        let every = self.program.may_match(self.always);
+        let (masks, nothing) = if let Some(leaf) = self.by {
+            // Of the other filters it is not known what they let through.
+            let mut masks = vec![0; batch.num_rows()];
+            keep(&self.program.leaves[leaf], batch, &rows, |row| masks[row] = u64::MAX)?;
+            (masks, Some(0))
+        } else {
+            let every = self.program.may_match(self.always);
+            (self.fulfilled(batch, &rows)?, (!every).then_some(self.always))
+        };
         let before = seen.len();
         for (row, &mask) in masks.iter().enumerate() {
-            if mask == self.always && !every {
+            if Some(mask) == nothing {
                 continue;
             }
             let id: TraceId = traces.value(row).try_into().unwrap_or_default();
@@ -134,7 +168,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<TimeRange>, QueryError> {
         let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
         let parts: Vec<(i64, i64, u64)> =
-            parts.iter().map(|part| (part.times(), part.rows())).map(flat).collect();
+            parts.iter().map(|part| (part.times(), part.to_read())).map(flat).collect();
         let (mut windows, mut to, mut wanted) = (Vec::new(), time.to, first);
         while windows.len() + 1 < most {
             let from = newest(&parts, wanted);
@@ -231,7 +265,7 @@ impl<'a> Reader<'a> {
             Vec::new()
         };
         let time = if looked_up { TimeRange::ALL } else { time };
-        let columns = Columns::Some(self.columns(&fixed, &own)?);
+        let columns = Columns::Some(Self::columns(&self.program.leaves, &fixed, &own)?);
         let scan = Scan { table: Table::Spans, time, must, columns, order: Order::Any };
         let parts = self.queries.engine.parts(&scan)?;
         let each = |all: &mut HashMap<TraceId, Vec<Row>>, batch: &RecordBatch| {
@@ -285,6 +319,19 @@ impl<'a> Reader<'a> {
         }
         self.control.take_memory(bytes)
     }
+}
+
+/// Calls with each of these rows of a batch that fulfils a filter.
+fn keep(
+    leaf: &Leaf,
+    batch: &RecordBatch,
+    rows: &[u32],
+    mut kept: impl FnMut(usize),
+) -> Result<(), QueryError> {
+    let mut rows = rows.to_vec();
+    leaf.condition.keep(&bind::Bound::new(leaf.condition.fields(), batch)?, &mut rows);
+    rows.iter().for_each(|&row| kept(row as usize));
+    Ok(())
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::ArrayRef, QueryError> {

@@ -88,6 +88,7 @@ pub(in crate::query::exec) fn each(
     };
     let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
     let wide = search.wide();
+    search.reader.choose(wide)?;
     let ids = search.reader.all(wide, &mut search.scanned)?;
     let (mut rest, mut fit) = (&ids[..], FIRST);
     while !rest.is_empty() {

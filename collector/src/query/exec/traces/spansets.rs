@@ -86,7 +86,7 @@ fn run(steps: &[Step], trace: &Trace, mut sets: Vec<Spans>) -> Result<Vec<Spans>
                 }
                 out
             }
-            Step::Where { op, left, right } => {
+            Step::Where { op, left, right, .. } => {
                 let mut out = Vec::new();
                 for mut spans in sets {
                     if is_kept(trace, &mut spans, *op, left, right)? {
