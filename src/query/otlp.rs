@@ -138,6 +138,8 @@ fn value(of: Json) -> Json {
     let Some((kind, inner)) = members.into_iter().next() else { return Json::Null };
     match (kind.as_str(), inner) {
         ("intValue", Json::String(text)) => text.parse::<i64>().map_or(Json::Null, Json::from),
+        // Without a point where it is whole, from a program in Go.
+        ("doubleValue", Json::Number(number)) => number.as_f64().map_or(Json::Null, Json::from),
         ("arrayValue", Json::Object(mut of)) => match of.remove("values") {
             Some(Json::Array(values)) => values.into_iter().map(value).collect(),
             _ => Json::Array(Vec::new()),
@@ -154,5 +156,35 @@ fn value(of: Json) -> Json {
             _ => Json::Object(serde_json::Map::new()),
         },
         (_, inner) => inner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::value;
+
+    #[test]
+    fn values_have_the_types_that_otlp_tells() {
+        let cases = [
+            (json!({"doubleValue": 59}), json!(59.0)),
+            (json!({"doubleValue": 0.5}), json!(0.5)),
+            (json!({"doubleValue": "NaN"}), json!("NaN")),
+            (json!({"intValue": "59"}), json!(59)),
+            (json!({"intValue": 59}), json!(59)),
+            (
+                json!({"arrayValue": {"values": [{"doubleValue": 1}, {"stringValue": "1"}]}}),
+                json!([1.0, "1"]),
+            ),
+            (
+                json!({"kvlistValue": {"values": [{"key": "a", "value": {"boolValue": true}}]}}),
+                json!({"a": true}),
+            ),
+            (json!({}), json!(null)),
+        ];
+        for (of, plain) in cases {
+            assert_eq!(value(of.clone()), plain, "{of}");
+        }
     }
 }
