@@ -1,15 +1,15 @@
 //! Spans into groups: of a single filter straight from the columns, of whole traces trace by trace.
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
-use hashbrown::HashMap;
+use arrow_array::{Array as _, RecordBatch};
 
 use super::series::{Grid, Groups};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn, Table};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::filter::Condition;
 use crate::query::exec::render::Rows;
+use crate::query::exec::stats::Combined;
 use crate::query::exec::{Plan, Queries, bind, parallel, traces};
 use crate::query::traceql::{Datum, Field, Filter, Function, Pipeline};
 
@@ -94,28 +94,26 @@ fn add(
     let starts = Rows::new(batch).column("start")?.as_primitive::<TimestampNanosecondType>();
     let coded: Vec<Coded<'_>> =
         (0..by).filter_map(|place| bound.source(place).map(|source| Coded::of_any(source, rows))).collect();
-    // The place of each combination of values that this batch has. Neighbours are often alike.
-    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    let (mut codes, mut last) = (vec![0; coded.len()], None);
-    for (at, row) in rows.iter().map(|&row| row as usize).enumerate() {
-        let mut alike = true;
-        for (code, of) in codes.iter_mut().zip(&coded) {
-            alike &= *code == of.codes[at];
-            *code = of.codes[at];
-        }
-        let found = last.filter(|_| alike).or_else(|| known.get(&codes).copied());
-        let place = match found {
-            Some(place) => place,
-            None => {
-                let values = codes.iter().zip(&coded).map(|(&code, of)| owned(&of.values[code as usize]));
-                let place = groups.place(values.collect(), grid, control)?;
-                known.insert(codes.clone(), place);
-                place
-            }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut together = Combined::new(rows.len());
+    coded.iter().for_each(|of| together.with(&of.codes, of.values.len()));
+    let place = |&first: &usize| {
+        let values = coded.iter().map(|of| owned(&of.values[of.codes[first] as usize]));
+        groups.place(values.collect(), grid, control)
+    };
+    let places = together.firsts.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
+    let (ints, mut interval) = (bound.ints(by), grid.intervals());
+    for (&row, number) in rows.iter().zip(together.numbers) {
+        let row = row as usize;
+        let value = match ints {
+            Some(ints) if ints.is_valid(row) => Datum::Int(ints.value(row)),
+            Some(_) => Datum::Nil,
+            None if fields.len() > by => bound.value(by, row),
+            None => Datum::Nil,
         };
-        last = Some(place);
-        let value = if fields.len() > by { bound.value(by, row) } else { Datum::Nil };
-        groups.add(place, grid.interval(starts.value(row)), function, &value);
+        groups.add(places[number as usize], interval(starts.value(row)), function, &value);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Intervals, what is counted in each, and the series that it makes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 use serde_json::Value as Json;
@@ -66,6 +66,21 @@ impl Grid {
         TimeRange { from, to: last.saturating_add(1) }
     }
 
+    /// The intervals of times that are in the range. Rows are sorted by time in most batches, so most have that of the one before.
+    pub(super) fn intervals(self) -> impl FnMut(i64) -> usize {
+        // Times after the first and up to the second are in the third.
+        let mut last = (0, 0, 0);
+        move |time| {
+            if time <= last.0 || time > last.1 {
+                let place = self.interval(time);
+                let end =
+                    self.first.saturating_add(self.step.saturating_mul(i64::try_from(place).unwrap_or(0)));
+                last = (end.saturating_sub(self.step), end, place);
+            }
+            last.2
+        }
+    }
+
     /// The interval of a time that is in the range.
     pub(super) fn interval(self, time: i64) -> usize {
         if self.single {
@@ -83,8 +98,30 @@ pub(super) struct Cell {
     sum: f64,
     min: f64,
     max: f64,
-    /// How many values are above half of a power of two and up to it, by the power.
-    buckets: BTreeMap<u32, u64>,
+    buckets: Powers,
+}
+
+/// How many values are above half of a power of two and up to it, by the power.
+#[derive(Debug, Clone, Default)]
+struct Powers(Vec<u64>);
+
+impl Powers {
+    fn add(&mut self, power: u32, count: u64) {
+        let place = power as usize;
+        if place >= self.0.len() {
+            self.0.resize(place + 1, 0);
+        }
+        self.0[place] += count;
+    }
+
+    /// Those that have values, the least first.
+    fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0..).zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+
+    fn get(&self, power: u32) -> u64 {
+        self.0.get(power as usize).copied().unwrap_or(0)
+    }
 }
 
 impl Cell {
@@ -97,7 +134,7 @@ impl Cell {
         (self.min, self.max) = (self.min.min(value), self.max.max(value));
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: &Self) {
         if self.count == 0 {
             (self.min, self.max) = (other.min, other.max);
         } else if other.count > 0 {
@@ -105,9 +142,7 @@ impl Cell {
         }
         self.count += other.count;
         self.sum += other.sum;
-        for (power, count) in other.buckets {
-            *self.buckets.entry(power).or_default() += count;
-        }
+        other.buckets.iter().for_each(|(power, count)| self.buckets.add(power, count));
     }
 }
 
@@ -148,7 +183,7 @@ impl Groups {
                 if let Datum::Int(number) = value
                     && let Some(number) = u64::try_from(*number).ok().filter(|number| *number >= 2)
                 {
-                    *cell.buckets.entry(u64::BITS - (number - 1).leading_zeros()).or_default() += 1;
+                    cell.buckets.add(u64::BITS - (number - 1).leading_zeros(), 1);
                 }
             }
             Function::OverTime(..) => match value {
@@ -165,7 +200,7 @@ impl Groups {
         for (values, cells) in other.all {
             let place = self.place(values, grid, control)?;
             for (known, cell) in self.all[place].1.iter_mut().zip(cells) {
-                known.merge(cell);
+                known.merge(&cell);
             }
         }
         Ok(())
@@ -190,19 +225,17 @@ impl Groups {
             };
             match function {
                 Function::HistogramOverTime(field) => {
-                    let powers: BTreeMap<u32, ()> =
-                        cells.iter().flat_map(|cell| cell.buckets.keys()).map(|power| (*power, ())).collect();
-                    for power in powers.into_keys() {
+                    let powers: BTreeSet<u32> =
+                        cells.iter().flat_map(|cell| cell.buckets.iter()).map(|(power, _)| power).collect();
+                    for power in powers {
                         let mut labels = labels.clone();
                         labels.retain(|(name, _)| name != NAME);
                         labels.push(("__bucket".to_owned(), (largest(power) / unit(field)).into()));
-                        push(labels, &|cell| {
-                            Some(counted(cell.buckets.get(&power).copied().unwrap_or_default()))
-                        });
+                        push(labels, &|cell| Some(counted(cell.buckets.get(power))));
                     }
                 }
                 Function::QuantileOverTime(field, quantiles) => {
-                    if cells.iter().all(|cell| cell.buckets.is_empty()) {
+                    if cells.iter().all(|cell| cell.buckets.0.is_empty()) {
                         continue;
                     }
                     for &quantile in quantiles {
@@ -256,12 +289,12 @@ fn largest(power: u32) -> f64 {
 }
 
 /// A quantile of values of which the powers of two above them are known: between these it grows exponentially.
-fn value_at(quantile: f64, buckets: &BTreeMap<u32, u64>) -> f64 {
-    let total: u64 = buckets.values().sum();
+fn value_at(quantile: f64, buckets: &Powers) -> f64 {
+    let total: u64 = buckets.0.iter().sum();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a count")]
     let wanted = ((quantile * counted(total)).ceil() as u64).max(1);
     let (mut before, mut previous) = (0, None);
-    for (&power, &count) in buckets {
+    for (power, count) in buckets.iter() {
         if before + count == wanted {
             return largest(power);
         }

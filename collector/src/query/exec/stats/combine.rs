@@ -36,20 +36,20 @@ pub(super) fn steps(batch: &RecordBatch, step: i64, rows: &[u32]) -> (Vec<u32>, 
 }
 
 /// Combinations of values by number.
-pub(super) struct Combined {
+pub(in crate::query::exec) struct Combined {
     /// The number of each row's combination.
-    pub(super) numbers: Vec<u32>,
+    pub(in crate::query::exec) numbers: Vec<u32>,
     /// The place of the first row that has a combination, by its number.
-    pub(super) firsts: Vec<usize>,
+    pub(in crate::query::exec) firsts: Vec<usize>,
 }
 
 impl Combined {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(in crate::query::exec) fn new(rows: usize) -> Self {
         Self { numbers: vec![0; rows], firsts: vec![0] }
     }
 
     /// Combines with one value more of each row, of so many that there are.
-    pub(super) fn with(&mut self, codes: &[u32], values: usize) {
+    pub(in crate::query::exec) fn with(&mut self, codes: &[u32], values: usize) {
         let size = self.firsts.len() * values;
         let (mut table, mut map) = (vec![u32::MAX; if size <= MAX_TABLE { size } else { 0 }], HashMap::new());
         let mut firsts = Vec::new();

@@ -6,6 +6,7 @@ mod read;
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 
+pub(super) use self::combine::Combined;
 use self::read::{Groups, Key, Read};
 pub(super) use self::read::{Spenders, Spent};
 use super::figures::Figures;

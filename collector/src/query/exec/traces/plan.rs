@@ -78,11 +78,18 @@ impl Program {
             Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), telling: 0, shown: Vec::new() };
         program.steps = program.stages(pipeline)?;
         program.telling = program.fields.len();
-        let of_each = [Field::Intrinsic(Intrinsic::Name), service(), Field::Intrinsic(Intrinsic::Status)];
-        for field in program.shown.clone().iter().chain(&of_each) {
-            program.field(field);
+        for field in program.shown.clone() {
+            program.field(&field);
         }
         Ok(program)
+    }
+
+    /// Reads what is told of every trace that is found, too.
+    pub(super) fn with_summary(mut self) -> Self {
+        for field in [Field::Intrinsic(Intrinsic::Name), service(), Field::Intrinsic(Intrinsic::Status)] {
+            self.field(&field);
+        }
+        self
     }
 
     /// Where the values of a field are.

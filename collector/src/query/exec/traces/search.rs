@@ -34,7 +34,7 @@ pub(in crate::query::exec) fn answer(
     let time = time_range(request.start, request.end)?;
     let query = parse(&request.q)?;
     let Body::Spans(pipeline) = &query.body else { return Err(comes_to_numbers()) };
-    let program = Program::new(pipeline)?;
+    let program = Program::new(pipeline)?.with_summary();
     let reader = Reader::new(queries, &program, control);
     let memory = queries.limits.memory;
     let counted = if request.started_within { time } else { TimeRange::ALL };
