@@ -8,6 +8,8 @@
 //! | bytes | `{"$bytes":"<base64>"}` |
 //! | key-value list | an object; one whose first key starts with `$` is `{"$map":{..}}` |
 
+use std::borrow::Cow;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -168,6 +170,29 @@ pub fn write_bytes(value: &[u8], out: &mut String) {
 /// The entries of an object's text, such as the column `attributes`, in order; `None` if it is no object.
 pub fn parse_map(text: &str) -> Option<Vec<(String, Value)>> {
     map_entries(serde_json::from_str::<&RawValue>(text).ok()?, 0)
+}
+
+/// Calls with the key and the text of the value of each entry of an object's text, in order; `None` if it is no object.
+pub(crate) fn each_entry<'a>(text: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> Option<()> {
+    #[derive(serde::Deserialize)]
+    struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+    struct Visitor<F>(F);
+    impl<'de, F: FnMut(Cow<'de, str>, &'de str)> serde::de::Visitor<'de> for Visitor<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                (self.0)(key, value.get());
+            }
+            Ok(())
+        }
+    }
+    let mut texts = serde_json::Deserializer::from_str(text);
+    serde::Deserializer::deserialize_map(&mut texts, Visitor(each)).ok()
 }
 
 /// The objects that stand for something else.

@@ -17,7 +17,7 @@ pub(super) fn fold<T: Default + Send>(
     // The largest first, so that no thread begins a large one when the others are about to end.
     let mut order: Vec<&dyn Part> = parts.iter().map(|part| &**part).collect();
     order.sort_by_key(|part| Reverse(part.rows()));
-    let work = || {
+    let work = &|| {
         let mut all = T::default();
         while let Some(part) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let read = part.read(control, &mut |batch| {
@@ -29,15 +29,41 @@ pub(super) fn fold<T: Default + Send>(
         }
         Ok(all)
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len().max(1));
-    let all: Result<Vec<T>, QueryError> = if threads == 1 {
-        work().map(|one| vec![one])
-    } else {
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let failed = |_| QueryError::Failed("a thread of the query ended early".to_owned());
-            others.into_iter().map(|other| other.join().map_err(failed)?).collect()
-        })
-    };
-    Ok((all?, scanned.load(Ordering::Relaxed)))
+    let threads = threads().min(parts.len().max(1));
+    let all = joined((0..threads).map(|_| work).collect())?;
+    Ok((all, scanned.load(Ordering::Relaxed)))
+}
+
+/// Calls with parts of the items, one after the other, each of at least so many; returns what it made of each, in order.
+pub(super) fn in_parts<T: Send, R: Send>(
+    mut items: Vec<T>,
+    least: usize,
+    work: impl Fn(Vec<T>) -> Result<R, QueryError> + Sync,
+) -> Result<Vec<R>, QueryError> {
+    let parts = threads().min(items.len() / least.max(1)).max(1);
+    let size = items.len().div_ceil(parts).max(1);
+    let mut all = Vec::with_capacity(parts);
+    while items.len() > size {
+        let rest = items.split_off(size);
+        all.push(std::mem::replace(&mut items, rest));
+    }
+    all.push(items);
+    let work = &work;
+    joined(all.into_iter().map(|items| move || work(items)).collect())
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What each makes, on a thread of its own if there are several.
+fn joined<R: Send>(work: Vec<impl FnOnce() -> Result<R, QueryError> + Send>) -> Result<Vec<R>, QueryError> {
+    if work.len() == 1 {
+        return work.into_iter().map(|work| work()).collect();
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = work.into_iter().map(|work| scope.spawn(work)).collect();
+        let failed = |_| QueryError::Failed("a thread of the query ended early".to_owned());
+        others.into_iter().map(|other| other.join().map_err(failed)?).collect()
+    })
 }

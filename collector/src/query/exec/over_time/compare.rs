@@ -15,7 +15,7 @@ use crate::query::exec::render::Rows;
 use crate::query::exec::{Plan, Queries, parallel, stats};
 use crate::query::over_time::Series;
 use crate::query::traceql::{Datum, Field, Filter, Intrinsic, Scope};
-use crate::value::{Value, parse_map};
+use crate::value::{Value, each_entry, parse_map};
 
 /// Values of an attribute that are told apart at most; of an attribute with more the ones that came first count, and it is said.
 const MOST_VALUES: usize = 10_000;
@@ -145,14 +145,25 @@ impl Values {
 
 /// The values of every attribute.
 #[derive(Default)]
-struct Counts(HashMap<String, Values>);
+struct Counts {
+    all: HashMap<String, Values>,
+    /// What is known of texts of values, by the keys of attributes without a column.
+    texts: HashMap<String, Texts>,
+}
+
+/// The values of an attribute as they are written: most come again, and are read once.
+struct Texts {
+    label: String,
+    /// The places of those that are told apart.
+    known: HashMap<Box<str>, usize>,
+}
 
 impl Counts {
     fn of(&mut self, label: &str, placed: &Placed<'_>) -> Result<&mut Values, QueryError> {
-        if !self.0.contains_key(label) {
-            self.0.insert(label.to_owned(), Values::new(placed.grid, placed.control)?);
+        if !self.all.contains_key(label) {
+            self.all.insert(label.to_owned(), Values::new(placed.grid, placed.control)?);
         }
-        self.0.get_mut(label).ok_or_else(|| QueryError::Failed("a label is lost".to_owned()))
+        self.all.get_mut(label).ok_or_else(|| QueryError::Failed("a label is lost".to_owned()))
     }
 
     fn add(&mut self, batch: &RecordBatch, placed: &Placed<'_>) -> Result<(), QueryError> {
@@ -182,9 +193,13 @@ impl Counts {
             let Some(others) = others.as_ref().filter(|others| others.is_valid(row as usize)) else {
                 continue;
             };
-            for (key, value) in parse_map(others.value(row as usize)).unwrap_or_default() {
-                self.one(&of_span(&key).to_string(), value, place, placed)?;
-            }
+            let mut failed = Ok(());
+            each_entry(others.value(row as usize), |key, text| {
+                if failed.is_ok() {
+                    failed = self.one(&key, text, place, placed);
+                }
+            });
+            failed?;
         }
         self.resources(batch, placed)
     }
@@ -212,20 +227,38 @@ impl Counts {
         Ok(())
     }
 
+    /// A value without a column, as it is written.
     fn one(
         &mut self,
-        label: &str,
-        value: Value,
+        key: &str,
+        written: &str,
         place: (usize, usize),
         placed: &Placed<'_>,
     ) -> Result<(), QueryError> {
-        let value = datum(value);
+        if !self.texts.contains_key(key) {
+            let label = Field::Attribute { scope: Scope::Span, key: key.to_owned() }.to_string();
+            self.texts.insert(key.to_owned(), Texts { label, known: HashMap::new() });
+        }
+        let lost = || QueryError::Failed("a key is lost".to_owned());
+        let texts = self.texts.get_mut(key).ok_or_else(lost)?;
+        if let Some(&slot) = texts.known.get(written) {
+            let values = self.all.get_mut(&texts.label).ok_or_else(lost)?;
+            values.count(Some(slot), place);
+            return Ok(());
+        }
+        let value = Value::parse(written).map_or(Datum::Nil, datum);
         if value == Datum::Nil {
             return Ok(());
         }
-        let values = self.of(label, placed)?;
+        let label = texts.label.clone();
+        let values = self.of(&label, placed)?;
         let slot = values.slot(text(&value), placed.grid, placed.control)?;
         values.count(slot, place);
+        if let Some(slot) = slot {
+            placed.control.take_memory(written.len() + 32)?;
+            let texts = self.texts.get_mut(key).ok_or_else(lost)?;
+            texts.known.insert(written.into(), slot);
+        }
         Ok(())
     }
 
@@ -263,9 +296,9 @@ impl Counts {
     }
 
     fn merge(&mut self, other: Self, grid: Grid, control: &Control) -> Result<(), QueryError> {
-        for (label, theirs) in other.0 {
-            let Some(ours) = self.0.get_mut(&label) else {
-                self.0.insert(label, theirs);
+        for (label, theirs) in other.all {
+            let Some(ours) = self.all.get_mut(&label) else {
+                self.all.insert(label, theirs);
                 continue;
             };
             ours.totals.merge(&theirs.totals);
@@ -283,7 +316,7 @@ impl Counts {
         let mut out = Vec::new();
         let samples =
             |counts: &[u64]| grid.times().zip(counts).map(|(time, &count)| (time, counted(count))).collect();
-        for (label, values) in self.0 {
+        for (label, values) in self.all {
             let mut too_many = values.too_many;
             for (side, name) in SIDES.into_iter().enumerate() {
                 let total = &values.totals.0[side];

@@ -224,29 +224,18 @@ impl<'a> Reader<'a> {
         self.program.may_match(seen.fulfilled | self.always)
     }
 
-    /// The spans of these traces, with these fields, the first of the program's, and which filters they fulfil; of many traces,
-    /// those of a time only.
-    pub(super) fn traces(
-        &self,
-        ids: &[TraceId],
-        fields: &[Field],
-        time: TimeRange,
-        scanned: &mut u64,
-    ) -> Result<Vec<Trace>, QueryError> {
-        let mut rows = self.rows(ids, fields, time, scanned)?;
-        let traces = ids.iter().filter_map(|id| Some(Trace::new(*id, rows.remove(id)?)));
-        let mut traces: Vec<Trace> = traces.collect();
-        for trace in &mut traces {
-            let before = trace_size(trace);
-            super::fill::fill(self.program, fields, trace);
-            // What is given back later is all of it.
-            self.control.take_memory(trace_size(trace).saturating_sub(before))?;
-        }
-        Ok(traces)
+    /// A trace of these spans, with these fields, the first of the program's, and which filters they fulfil.
+    pub(super) fn trace(&self, id: TraceId, rows: Vec<Row>, fields: &[Field]) -> Result<Trace, QueryError> {
+        let mut trace = Trace::new(id, rows);
+        let before = trace_size(&trace);
+        super::fill::fill(self.program, fields, &mut trace);
+        // What is given back later is all of it.
+        self.control.take_memory(trace_size(&trace).saturating_sub(before))?;
+        Ok(trace)
     }
 
-    /// The spans of some traces, with these fields as far as single spans have them.
-    fn rows(
+    /// The spans of some traces, with these fields as far as single spans have them; of many traces, those of a time only.
+    pub(super) fn rows(
         &self,
         ids: &[TraceId],
         fields: &[Field],

@@ -9,7 +9,7 @@ use super::read::{Reader, TraceId, trace_size};
 use super::spansets::{Spans, evaluate};
 use super::tree::{Row, Trace};
 use crate::query::engine::{Control, QueryError, TimeRange};
-use crate::query::exec::{Queries, bounded, stats, time_range};
+use crate::query::exec::{Queries, bounded, parallel, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest, ServiceSpans};
 use crate::query::traceql::{Body, Datum, Field, Intrinsic, Pipeline, Stage, parse};
 
@@ -116,6 +116,7 @@ pub(in crate::query::exec) fn each(
 pub(super) type Found = (Trace, Vec<Spans>);
 
 /// What was found of some traces.
+#[derive(Default)]
 pub(super) struct Looked {
     pub(super) found: Vec<Found>,
     /// When each of them began, found or not.
@@ -154,9 +155,24 @@ impl Search<'_> {
 
     /// Those of these traces that are in the answer.
     pub(super) fn look(&mut self, ids: &[TraceId], fields: &[Field]) -> Result<Looked, QueryError> {
-        let mut looked = Looked { found: Vec::new(), starts: Vec::with_capacity(ids.len()), bytes: 0 };
-        for trace in self.reader.traces(ids, fields, self.wide(), &mut self.scanned)? {
+        let mut rows = self.reader.rows(ids, fields, self.wide(), &mut self.scanned)?;
+        let traces: Vec<(TraceId, Vec<Row>)> =
+            ids.iter().filter_map(|id| Some((*id, rows.remove(id)?))).collect();
+        let parts = parallel::in_parts(traces, FIRST, |traces| self.judge(traces, fields))?;
+        let mut looked = Looked::default();
+        for part in parts {
+            looked.found.extend(part.found);
+            looked.starts.extend(part.starts);
+            looked.bytes += part.bytes;
+        }
+        Ok(looked)
+    }
+
+    fn judge(&self, traces: Vec<(TraceId, Vec<Row>)>, fields: &[Field]) -> Result<Looked, QueryError> {
+        let mut looked = Looked::default();
+        for (id, rows) in traces {
             self.control.check()?;
+            let trace = self.reader.trace(id, rows, fields)?;
             looked.bytes += trace_size(&trace);
             looked.starts.push(trace.start());
             // It had begun by the end of the time, and was not over before.
