@@ -172,12 +172,13 @@ pub fn parse_map(text: &str) -> Option<Vec<(String, Value)>> {
     map_entries(serde_json::from_str::<&RawValue>(text).ok()?, 0)
 }
 
-/// Calls with the key and the text of the value of each entry of an object's text, in order; `None` if it is no object.
-pub(crate) fn each_entry<'a>(text: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> Option<()> {
+/// Calls with the key of each entry of an object's text and its value as it is written, in the order of the text, which a map of
+/// serde would lose; `None` if it is no object.
+pub(crate) fn each_entry<'a>(text: &'a str, each: impl FnMut(Cow<'a, str>, &'a RawValue)) -> Option<()> {
     #[derive(serde::Deserialize)]
     struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
     struct Visitor<F>(F);
-    impl<'de, F: FnMut(Cow<'de, str>, &'de str)> serde::de::Visitor<'de> for Visitor<F> {
+    impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> serde::de::Visitor<'de> for Visitor<F> {
         type Value = ();
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -186,7 +187,7 @@ pub(crate) fn each_entry<'a>(text: &'a str, each: impl FnMut(Cow<'a, str>, &'a s
 
         fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                (self.0)(key, value.get());
+                (self.0)(key, value);
             }
             Ok(())
         }
@@ -239,34 +240,12 @@ fn object(raw: &RawValue, depth: usize) -> Option<Value> {
     }
 }
 
-/// Entries in the order of the text, which a map of serde would lose.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(entries)
-            }
-        }
-        deserializer.deserialize_map(Visitor).map(Self)
-    }
-}
-
 fn map_entries(raw: &RawValue, depth: usize) -> Option<Vec<(String, Value)>> {
-    let Entries(entries) = serde_json::from_str(raw.get()).ok()?;
-    entries.into_iter().map(|(key, value)| Some((key, from_raw(value, depth + 1)?))).collect()
+    let mut entries = Vec::new();
+    each_entry(raw.get(), |key, value| {
+        entries.push(from_raw(value, depth + 1).map(|value| (key.into(), value)))
+    })?;
+    entries.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -194,9 +194,9 @@ impl Counts {
                 continue;
             };
             let mut failed = Ok(());
-            each_entry(others.value(row as usize), |key, text| {
+            each_entry(others.value(row as usize), |key, value| {
                 if failed.is_ok() {
-                    failed = self.one(&key, text, place, placed);
+                    failed = self.one(&key, value.get(), place, placed);
                 }
             });
             failed?;

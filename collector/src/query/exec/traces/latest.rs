@@ -14,7 +14,8 @@ use super::read::{Candidates, TraceId};
 use super::search::{FIRST, Found, Search};
 use crate::query::engine::QueryError;
 
-/// Spans of the first window (few in tests, so that there are several), and how many times as many there are in each further one and all before it.
+/// Spans of the first window (few in tests, so that there are several), and how many times as many there are in each further one
+/// and all before it.
 const WINDOW: u64 = if cfg!(test) { 1 << 6 } else { 1 << 16 };
 const WIDER: u64 = 4;
 /// Windows at most; the last has all that is left.

@@ -138,11 +138,11 @@ impl Program {
                     Step::Spans(self.set(set)?)
                 }
                 Stage::Where { op, left, right } => {
-                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MAX_LEAVES);
-                    let implies =
-                        implied.map(|implied| self.leaf(&Filter { expr: Some(both(filter, implied)) }));
-                    let (left, right) = (self.number(left)?, self.number(right)?);
-                    Step::Where { op: *op, left, right, implies: implies.transpose()? }
+                    // It takes no place from those that are written.
+                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MAX_LEAVES / 2);
+                    let implied = implied.map(|implied| Filter { expr: Some(both(filter, implied)) });
+                    let implies = implied.and_then(|implied| self.leaf(&implied).ok());
+                    Step::Where { op: *op, left: self.number(left)?, right: self.number(right)?, implies }
                 }
                 Stage::By(expr) => Step::By(self.value(expr)?, format!("by({expr})")),
                 Stage::Coalesce => Step::Coalesce,

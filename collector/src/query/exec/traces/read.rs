@@ -167,8 +167,7 @@ impl<'a> Reader<'a> {
         most: usize,
     ) -> Result<Vec<TimeRange>, QueryError> {
         let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
-        let parts: Vec<(i64, i64, u64)> =
-            parts.iter().map(|part| (part.times(), part.to_read())).map(flat).collect();
+        let parts: Vec<((i64, i64), u64)> = parts.iter().map(|part| (part.times(), part.to_read())).collect();
         let (mut windows, mut to, mut wanted) = (Vec::new(), time.to, first);
         while windows.len() + 1 < most {
             let from = newest(&parts, wanted);
@@ -327,23 +326,19 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::Arr
     batch.column_by_name(name).ok_or_else(|| QueryError::Failed(format!("a batch lacks the column {name}")))
 }
 
-const fn flat(((first, last), rows): ((i64, i64), u64)) -> (i64, i64, u64) {
-    (first, last, rows)
-}
-
 /// Since when about so many of the rows are, if those of each part are spread evenly over its time; the least of times if there
 /// are not so many.
-fn newest(parts: &[(i64, i64, u64)], wanted: u64) -> i64 {
+fn newest(parts: &[((i64, i64), u64)], wanted: u64) -> i64 {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
     let since = |from: i64| -> u64 {
-        let of = |&(first, last, rows): &(i64, i64, u64)| {
+        let of = |&((first, last), rows): &((i64, i64), u64)| {
             let (all, since) =
                 (last.abs_diff(first).saturating_add(1), last.abs_diff(from.max(first)).saturating_add(1));
             if from > last { 0 } else { (rows as f64 * (since as f64 / all as f64)) as u64 }
         };
         parts.iter().map(of).sum()
     };
-    let (mut low, mut high) = (i64::MIN, parts.iter().map(|part| part.1).max().unwrap_or(i64::MIN));
+    let (mut low, mut high) = (i64::MIN, parts.iter().map(|(times, _)| times.1).max().unwrap_or(i64::MIN));
     if since(low) <= wanted {
         return i64::MIN;
     }
