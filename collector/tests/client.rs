@@ -2,7 +2,8 @@
 //!
 //! Always: the collector by each of its three APIs. With `AGENTVITALS_JAEGER` or `AGENTVITALS_TEMPO` (the address of its queries and
 //! that of OTLP/HTTP, a comma between) and `AGENTVITALS_CLICKHOUSE` (the address of its HTTP interface) those too, which must be
-//! empty.
+//! empty. The spans are of September 2026: a Tempo shows them at once only with a long `ingestion_time_range_slack` (of
+//! `live_store.wal` and `storage.trace.wal`) and a long `query_backend_after` (of `query_frontend.search`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;

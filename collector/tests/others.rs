@@ -160,6 +160,15 @@ async fn tempos_data_source_draws_numbers_over_time() {
         .collect();
     assert_eq!(samples, [("1790000000002", 1.0), ("1790000000004", 1.0)]);
     assert_eq!(found["series"][0]["samples"].as_array().unwrap().len(), 501);
+    assert!(found["series"][0].get("exemplars").is_none());
+    let asked =
+        format!("/api/metrics/query_range?q={q}&start=1790000000&end=1790000001&step=2ms&exemplars=1");
+    let (_, found) = get(&server, &asked).await;
+    let exemplar = &found["series"][0]["exemplars"][0];
+    assert_eq!((&exemplar["value"], &found["series"][0]["exemplars"][1]), (&json!(1.0), &Value::Null));
+    assert_eq!(exemplar["labels"][0]["key"], "trace:id");
+    let trace = exemplar["labels"][0]["value"]["stringValue"].as_str().unwrap();
+    assert_eq!(get(&server, &format!("/api/v2/traces/{trace}")).await.0, 200);
     for wrong in [
         "q=%7B%7D",
         "q=%7B%7D%7Crate()&step=0",

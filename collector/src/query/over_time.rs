@@ -12,6 +12,9 @@ pub struct OverTimeRequest {
     pub end: i64,
     /// The length of an interval; none for one over all of the time.
     pub step: Option<i64>,
+    /// How many exemplars each series has at most; there are none of one interval over all of the time. The hint `exemplars` of
+    /// the query goes before this.
+    pub exemplars: usize,
 }
 
 /// Numbers over time.
@@ -34,4 +37,18 @@ pub struct Series {
     pub labels: Vec<(String, serde_json::Value)>,
     /// The end of each interval, which is in it, and the number; intervals without one are left out. Times are seconds.
     pub samples: Vec<(i64, f64)>,
+    /// Some of the spans that it counts, the earliest first: the newest of each part of the time.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A span that a series counts.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[expect(clippy::exhaustive_structs, reason = "an answer")]
+pub struct Exemplar {
+    /// When it started.
+    pub time: i64,
+    /// The trace that it is in, in hex.
+    pub trace_id: String,
+    /// What was looked at of it, times in seconds; the number of its interval where spans are counted.
+    pub value: f64,
 }

@@ -154,6 +154,18 @@ pub(super) struct TimeSeries {
     pub(super) labels: Vec<KeyValue>,
     #[prost(message, repeated, tag = "2")]
     pub(super) samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) exemplars: Vec<Exemplar>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(double, tag = "2")]
+    pub(super) value: f64,
+    #[prost(int64, tag = "3")]
+    pub(super) timestamp_ms: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -210,9 +222,14 @@ impl Shown for QueryRangeResponse {
                 let object = Object::default().text("timestampMs", &sample.timestamp_ms.to_string());
                 with_value(object, sample.value)
             });
+            let exemplars = series.exemplars.iter().map(|exemplar| {
+                let object = Object::default().list("labels", exemplar.labels.iter().map(key_value));
+                with_value(object.text("timestampMs", &exemplar.timestamp_ms.to_string()), exemplar.value)
+            });
             Object::default()
                 .list("labels", series.labels.iter().map(key_value))
                 .list("samples", samples)
+                .list("exemplars", exemplars)
                 .json()
         });
         let series = series.collect();

@@ -6,7 +6,7 @@ use axum::response::Response;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
 use super::messages::{
-    InstantSeries, QueryInstantResponse, QueryRangeResponse, Sample, SearchMetrics, TimeSeries,
+    Exemplar, InstantSeries, QueryInstantResponse, QueryRangeResponse, Sample, SearchMetrics, TimeSeries,
 };
 use super::search::any;
 use super::{Asked, invalid, reply};
@@ -14,7 +14,7 @@ use crate::api::ApiState;
 use crate::api::error::TempoError;
 use crate::api::routes::{Parameters, answer};
 use crate::api::time::parse_duration;
-use crate::query::over_time::{OverTimeAnswer, OverTimeRequest, Series};
+use crate::query::over_time::{self, OverTimeAnswer, OverTimeRequest, Series};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -30,7 +30,9 @@ async fn found(
     let (start, end) = asked.range()?;
     let end = end.unwrap_or(now);
     let start = start.unwrap_or_else(|| end.min(now).saturating_sub(since));
-    let request = OverTimeRequest { q, start, end, step: step(start, end)? };
+    // Unlike Tempo, which gives 100 unless told otherwise: they cost a column more that is read.
+    let exemplars = asked.number("exemplars")?.unwrap_or(0);
+    let request = OverTimeRequest { q, start, end, step: step(start, end)?, exemplars };
     let found = answer(state, request, |answers, request, control| answers.over_time(request, control));
     found.await.map_err(TempoError)
 }
@@ -53,6 +55,7 @@ pub(super) async fn range(
             .iter()
             .map(|&(time, value)| Sample { value, timestamp_ms: time / 1_000_000 })
             .collect(),
+        exemplars: series.exemplars.iter().map(exemplar).collect(),
     });
     let series = series.collect();
     let metrics = Some(metrics(found.scanned));
@@ -81,6 +84,12 @@ fn message(found: &OverTimeAnswer) -> String {
         [] => String::new(),
         hints => format!("these hints make no difference here: {}", hints.join(", ")),
     }
+}
+
+fn exemplar(of: &over_time::Exemplar) -> Exemplar {
+    let trace = any(&of.trace_id.as_str().into(), false);
+    let label = KeyValue { key: "trace:id".to_owned(), value: Some(trace), ..KeyValue::default() };
+    Exemplar { labels: vec![label], value: of.value, timestamp_ms: of.time / 1_000_000 }
 }
 
 fn labels(series: &Series) -> Vec<KeyValue> {

@@ -96,7 +96,7 @@ fn pair(op: BinaryOp, a: &Series, b: &Series) -> Series {
         let value = calculated(op, *value, *known.get(time)?);
         (!value.is_nan()).then_some((*time, value))
     });
-    Series { labels, samples: samples.collect() }
+    Series { labels, samples: samples.collect(), exemplars: Vec::new() }
 }
 
 /// A second stage.

@@ -329,6 +329,7 @@ impl Counts {
                 out.push(Series {
                     labels: labels(format!("{name}_total"), Json::Null),
                     samples: samples(total),
+                    exemplars: Vec::new(),
                 });
                 let mut ranked: Vec<(u64, &Json, &[u64])> = values
                     .slots
@@ -342,12 +343,13 @@ impl Counts {
                     out.push(Series {
                         labels: labels(name.to_owned(), value.clone()),
                         samples: samples(counts),
+                        exemplars: Vec::new(),
                     });
                 }
             }
             if too_many {
                 let error = ("__meta_error".to_owned(), "__too_many_values__".into());
-                out.push(Series { labels: vec![error, (label.clone(), Json::Null)], samples: Vec::new() });
+                out.push(Series { labels: vec![error, (label.clone(), Json::Null)], ..Series::default() });
             }
         }
         out

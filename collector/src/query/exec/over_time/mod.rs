@@ -2,17 +2,18 @@
 
 mod combine;
 mod compare;
+mod exemplars;
 mod read;
 mod series;
 
 #[cfg(test)]
 mod tests;
 
-use self::series::{Grid, Groups};
+use self::series::{Grid, Groups, MOST_EXEMPLARS};
 use super::Queries;
 use crate::query::engine::{Control, QueryError};
 use crate::query::over_time::{OverTimeAnswer, OverTimeRequest, Series};
-use crate::query::traceql::{Body, Function, Metrics, parse};
+use crate::query::traceql::{Body, Function, Hint, Literal, Metrics, parse};
 
 pub(super) fn answer(
     queries: &Queries,
@@ -25,13 +26,18 @@ pub(super) fn answer(
             "the query finds spans, and no numbers over time; end it with a function such as `| rate()`",
         ));
     };
-    let grid = Grid::new(request)?;
+    let (hinted, ignored): (Vec<&Hint>, Vec<&Hint>) =
+        query.hints.iter().partition(|hint| exemplars(hint).is_some());
+    let ignored_hints = ignored.iter().map(|hint| hint.name.clone()).collect();
+    let hinted = hinted.last().and_then(|hint| exemplars(hint));
+    let grid =
+        Grid::new(&OverTimeRequest { exemplars: hinted.unwrap_or(request.exemplars), ..request.clone() })?;
     let mut asked = Asked { queries, grid, control, scanned: 0 };
     let mut series = match asked.series(metrics)? {
         Numbers::Series(series) => series,
         Numbers::Same(number) => {
             let samples = grid.times().map(|time| (time, number)).collect();
-            vec![Series { labels: Vec::new(), samples }]
+            vec![Series { samples, ..Series::default() }]
         }
     };
     // Which attributes have more values than are shown `compare` tells by series without numbers.
@@ -39,9 +45,33 @@ pub(super) fn answer(
         !series.samples.is_empty()
             || matches!(metrics, Metrics::Of { function: Function::Compare { .. }, .. })
     });
+    series.iter_mut().for_each(|series| led(series, grid));
     series.sort_by_key(combine::key);
-    let ignored_hints = query.hints.into_iter().map(|hint| hint.name).collect();
     Ok(OverTimeAnswer { series, ignored_hints, scanned: asked.scanned })
+}
+
+/// How many exemplars a hint asks for, if it does.
+fn exemplars(hint: &Hint) -> Option<usize> {
+    match hint.value {
+        _ if hint.name != "exemplars" => None,
+        Literal::Bool(wanted) => Some(if wanted { MOST_EXEMPLARS } else { 0 }),
+        Literal::Int(most) => Some(usize::try_from(most).unwrap_or(0)),
+        _ => None,
+    }
+}
+
+/// Leaves the exemplars of intervals that have a number, which is the value of those that have none of their own.
+fn led(series: &mut Series, grid: Grid) {
+    let samples = &series.samples;
+    series.exemplars.retain_mut(|exemplar| {
+        let end = grid.end(exemplar.time);
+        let Ok(place) = samples.binary_search_by_key(&end, |(time, _)| *time) else { return false };
+        if exemplar.value.is_nan() {
+            exemplar.value = samples[place].1;
+        }
+        true
+    });
+    series.exemplars.truncate(grid.exemplars);
 }
 
 /// What a part of a query comes to.

@@ -43,7 +43,10 @@ pub(super) fn read(
             let scanned = traces::each(queries, spans, &fields, grid.range(), control, |left, values| {
                 let (by, value) = values.split_at(by.len());
                 let place = groups.place(by.to_vec(), grid, control)?;
-                groups.add(place, grid.interval(left.start), function, value.first().unwrap_or(&Datum::Nil));
+                let value = value.first().unwrap_or(&Datum::Nil);
+                if groups.add(place, grid.interval(left.start), function, value) && grid.exemplars > 0 {
+                    groups.seen(place, (left.start, left.trace), function, value, grid);
+                }
                 Ok(())
             })?;
             Ok((groups, scanned))
@@ -64,6 +67,7 @@ fn columns(
     let mut columns = bind::columns(condition.fields())?;
     columns.extend(bind::columns(fields)?);
     columns.push(SpanColumn::Fixed("start"));
+    columns.extend((grid.exemplars > 0).then_some(SpanColumn::Fixed("trace_id")));
     columns.sort_unstable();
     columns.dedup();
     let (time, must) = (grid.range(), filter.musts());
@@ -104,6 +108,8 @@ fn add(
         groups.place(values.collect(), grid, control)
     };
     let places = together.firsts.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
+    let traces = batch.column_by_name("trace_id").filter(|_| grid.exemplars > 0);
+    let traces = traces.and_then(|column| column.as_fixed_size_binary_opt());
     let (ints, mut interval) = (bound.ints(by), grid.intervals());
     for (&row, number) in rows.iter().zip(together.numbers) {
         let row = row as usize;
@@ -113,7 +119,12 @@ fn add(
             None if fields.len() > by => bound.value(by, row),
             None => Datum::Nil,
         };
-        groups.add(places[number as usize], interval(starts.value(row)), function, &value);
+        let (place, start) = (places[number as usize], starts.value(row));
+        if groups.add(place, interval(start), function, &value)
+            && let Some(trace) = traces.and_then(|traces| traces.value(row).try_into().ok())
+        {
+            groups.seen(place, (start, trace), function, &value, grid);
+        }
     }
     Ok(())
 }

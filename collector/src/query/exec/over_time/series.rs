@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 
+use super::exemplars::{Exemplars, Seen};
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::stats;
 use crate::query::go_duration;
@@ -13,6 +14,8 @@ use crate::query::traceql::{Aggregate, Datum, Expr, Field, Function, Intrinsic, 
 
 /// Intervals of a series at most.
 const MOST_INTERVALS: i64 = 11_000;
+/// Exemplars of a series at most.
+pub(super) const MOST_EXEMPLARS: usize = 100;
 /// The label of a series that is not grouped.
 pub(super) const NAME: &str = "__name__";
 const SECOND: f64 = 1e9;
@@ -26,6 +29,8 @@ pub(super) struct Grid {
     count: usize,
     /// Whether there is one over all of the time, with both of its ends.
     single: bool,
+    /// How many exemplars each series has at most.
+    pub(super) exemplars: usize,
 }
 
 impl Grid {
@@ -37,11 +42,18 @@ impl Grid {
             )));
         }
         let Some(step) = step else {
-            return Ok(Self { first: end, step: end.saturating_sub(start), count: 1, single: true });
+            return Ok(Self {
+                first: end,
+                step: end.saturating_sub(start),
+                count: 1,
+                single: true,
+                exemplars: 0,
+            });
         };
         if step <= 0 {
             return Err(QueryError::invalid(format!("step is {step} ns, expected more than 0")));
         }
+        let exemplars = request.exemplars.min(MOST_EXEMPLARS);
         let first = start - start.rem_euclid(step);
         let count = end.saturating_sub(first).saturating_add(step - 1) / step + 1;
         if count > MOST_INTERVALS {
@@ -49,7 +61,7 @@ impl Grid {
                 "{count} intervals were asked for, at most {MOST_INTERVALS} are answered; ask for a longer step"
             )));
         }
-        Ok(Self { first, step, count: usize::try_from(count).unwrap_or(0), single: false })
+        Ok(Self { first, step, count: usize::try_from(count).unwrap_or(0), single: false, exemplars })
     }
 
     /// The ends of the intervals.
@@ -79,6 +91,23 @@ impl Grid {
             }
             last.2
         }
+    }
+
+    /// The part of the time that a time is in, and how many parts there are, if each has so many exemplars.
+    pub(super) fn part(self, time: i64, of_each: usize) -> Option<(usize, usize)> {
+        if self.exemplars == 0 {
+            return None;
+        }
+        let (range, parts) = (self.range(), self.exemplars.div_ceil(of_each));
+        let width = range.to.abs_diff(range.from) / parts as u64 + 1;
+        let part = usize::try_from(time.abs_diff(range.from) / width).unwrap_or(0);
+        Some((part.min(parts - 1), parts))
+    }
+
+    /// The end of the interval of a time.
+    pub(super) fn end(self, time: i64) -> i64 {
+        let place = i64::try_from(self.interval(time)).unwrap_or(0);
+        self.first.saturating_add(self.step.saturating_mul(place))
     }
 
     /// The interval of a time that is in the range.
@@ -150,7 +179,14 @@ impl Cell {
 #[derive(Default)]
 pub(super) struct Groups {
     places: HashMap<String, usize>,
-    all: Vec<(Vec<Datum<'static>>, Vec<Cell>)>,
+    all: Vec<Group>,
+}
+
+#[derive(Default)]
+struct Group {
+    by: Vec<Datum<'static>>,
+    cells: Vec<Cell>,
+    exemplars: Exemplars,
 }
 
 impl Groups {
@@ -169,39 +205,62 @@ impl Groups {
         if let Some(&place) = self.places.get(&key) {
             return Ok(place);
         }
-        control.take_memory(grid.count * size_of::<Cell>() + 2 * key.len())?;
+        let exemplars = grid.exemplars * size_of::<Option<Seen>>();
+        control.take_memory(grid.count * size_of::<Cell>() + 2 * key.len() + exemplars)?;
         self.places.insert(key, self.all.len());
-        self.all.push((values, vec![Cell::default(); grid.count]));
+        let cells = vec![Cell::default(); grid.count];
+        self.all.push(Group { by: values, cells, exemplars: Exemplars::default() });
         Ok(self.all.len() - 1)
     }
 
-    /// Counts a span; one that lacks what is asked for is left aside.
-    pub(super) fn add(&mut self, place: usize, interval: usize, function: &Function, value: &Datum<'_>) {
-        let cell = &mut self.all[place].1[interval];
+    /// Counts a span; one that lacks what is asked for is left aside. Returns whether it is not.
+    pub(super) fn add(
+        &mut self,
+        place: usize,
+        interval: usize,
+        function: &Function,
+        value: &Datum<'_>,
+    ) -> bool {
+        let cell = &mut self.all[place].cells[interval];
         match function {
-            Function::HistogramOverTime(_) | Function::QuantileOverTime(..) => {
-                if let Datum::Int(number) = value
-                    && let Some(number) = u64::try_from(*number).ok().filter(|number| *number >= 2)
-                {
-                    cell.buckets.add(u64::BITS - (number - 1).leading_zeros(), 1);
-                }
-            }
-            Function::OverTime(..) => match value {
-                #[expect(clippy::cast_precision_loss, reason = "as the language has numbers")]
-                Datum::Int(number) => cell.add(*number as f64),
-                Datum::Float(number) => cell.add(*number),
-                _ => {}
+            Function::HistogramOverTime(_) | Function::QuantileOverTime(..) => match power(value) {
+                Some(power) => cell.buckets.add(power, 1),
+                None => return false,
+            },
+            Function::OverTime(..) => match as_float(value) {
+                Some(number) => cell.add(number),
+                None => return false,
             },
             _ => cell.count += 1,
         }
+        true
+    }
+
+    /// Notes a span that was counted.
+    pub(super) fn seen(
+        &mut self,
+        place: usize,
+        (start, trace): (i64, [u8; 16]),
+        function: &Function,
+        value: &Datum<'_>,
+        grid: Grid,
+    ) {
+        let unit = match function {
+            Function::OverTime(_, field)
+            | Function::HistogramOverTime(field)
+            | Function::QuantileOverTime(field, _) => Some(unit(field)),
+            _ => None,
+        };
+        let value = unit.and_then(|unit| Some(as_float(value)? / unit));
+        self.all[place].exemplars.add(Seen { start, trace, value }, grid);
     }
 
     pub(super) fn merge(&mut self, other: Self, grid: Grid, control: &Control) -> Result<(), QueryError> {
-        for (values, cells) in other.all {
-            let place = self.place(values, grid, control)?;
-            for (known, cell) in self.all[place].1.iter_mut().zip(cells) {
-                known.merge(&cell);
-            }
+        for Group { by, cells, exemplars } in other.all {
+            let place = self.place(by, grid, control)?;
+            let known = &mut self.all[place];
+            known.cells.iter_mut().zip(&cells).for_each(|(known, cell)| known.merge(cell));
+            known.exemplars.merge(&exemplars, grid);
         }
         Ok(())
     }
@@ -214,47 +273,83 @@ impl Groups {
             && by.is_empty()
             && matches!(function, Function::Rate | Function::CountOverTime)
         {
-            self.all.push((Vec::new(), vec![Cell::default(); grid.count]));
+            self.all.push(Group { cells: vec![Cell::default(); grid.count], ..Group::default() });
         }
-        for (values, cells) in self.all {
+        for Group { by: values, cells, exemplars } in self.all {
             let labels = labels(by, &values, function);
-            let mut push = |labels, number: &dyn Fn(&Cell) -> Option<f64>| {
+            let all = exemplars.in_order();
+            let mut push = |labels, is_of: &dyn Fn(&Seen) -> bool, number: &dyn Fn(&Cell) -> Option<f64>| {
                 let samples = grid.times().zip(&cells);
                 let samples = samples.filter_map(|(time, cell)| Some((time, number(cell)?))).collect();
-                out.push(Series { labels, samples });
+                let exemplars = all.iter().filter(|seen| is_of(seen)).map(Seen::shown).collect();
+                out.push(Series { labels, samples, exemplars });
+            };
+            let with = |name: &str, value: Json| {
+                let mut labels = labels.clone();
+                labels.retain(|(name, _)| name != NAME);
+                labels.push((name.to_owned(), value));
+                labels
             };
             match function {
                 Function::HistogramOverTime(field) => {
                     let powers: BTreeSet<u32> =
                         cells.iter().flat_map(|cell| cell.buckets.iter()).map(|(power, _)| power).collect();
                     for power in powers {
-                        let mut labels = labels.clone();
-                        labels.retain(|(name, _)| name != NAME);
-                        labels.push(("__bucket".to_owned(), (largest(power) / unit(field)).into()));
-                        push(labels, &|cell| Some(counted(cell.buckets.get(power))));
+                        let end = largest(power) / unit(field);
+                        let is_of = |seen: &Seen| {
+                            seen.value.is_some_and(|value| value <= end && (value > end / 2.0 || power == 1))
+                        };
+                        push(with("__bucket", end.into()), &is_of, &|cell| {
+                            Some(counted(cell.buckets.get(power)))
+                        });
                     }
                 }
                 Function::QuantileOverTime(field, quantiles) => {
                     if cells.iter().all(|cell| cell.buckets.0.is_empty()) {
                         continue;
                     }
+                    let at = |quantile: f64, cell: &Cell| value_at(quantile, &cell.buckets) / unit(field);
+                    let mut sorted = quantiles.clone();
+                    sorted.sort_by(f64::total_cmp);
+                    // The least that is not below it.
+                    let owner = |seen: &Seen| {
+                        let cell = &cells[grid.interval(seen.start)];
+                        let above =
+                            |quantile: &&f64| seen.value.is_some_and(|value| at(**quantile, cell) >= value);
+                        sorted.iter().find(above).or_else(|| sorted.last()).copied()
+                    };
                     for &quantile in quantiles {
-                        let mut labels = labels.clone();
-                        labels.retain(|(name, _)| name != NAME);
-                        labels.push(("p".to_owned(), quantile.into()));
-                        push(labels, &|cell| Some(value_at(quantile, &cell.buckets) / unit(field)));
+                        push(with("p", quantile.into()), &|seen| owner(seen) == Some(quantile), &|cell| {
+                            Some(at(quantile, cell))
+                        });
                     }
                 }
-                Function::OverTime(aggregate, field) => {
-                    push(labels, &|cell| (cell.count > 0).then(|| aggregated(*aggregate, cell) / unit(field)))
-                }
+                Function::OverTime(aggregate, field) => push(labels.clone(), &|_| true, &|cell| {
+                    (cell.count > 0).then(|| aggregated(*aggregate, cell) / unit(field))
+                }),
                 Function::Rate => {
-                    push(labels, &|cell| Some(counted(cell.count) / (seconds(grid.step))));
+                    push(labels.clone(), &|_| true, &|cell| Some(counted(cell.count) / (seconds(grid.step))));
                 }
-                _ => push(labels, &|cell| Some(counted(cell.count))),
+                _ => push(labels.clone(), &|_| true, &|cell| Some(counted(cell.count))),
             }
         }
         out
+    }
+}
+
+/// The power of two that a value is at most, if it is one that histograms count.
+fn power(value: &Datum<'_>) -> Option<u32> {
+    let Datum::Int(number) = value else { return None };
+    let number = u64::try_from(*number).ok().filter(|number| *number >= 2)?;
+    Some(u64::BITS - (number - 1).leading_zeros())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as the language has numbers")]
+const fn as_float(value: &Datum<'_>) -> Option<f64> {
+    match value {
+        Datum::Int(number) => Some(*number as f64),
+        Datum::Float(number) => Some(*number),
+        _ => None,
     }
 }
 

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::series::Grid;
 use crate::query::exec::tests::{BASE, queries};
-use crate::query::over_time::{OverTimeRequest, Series};
+use crate::query::over_time::{Exemplar, OverTimeRequest, Series};
 use crate::query::{QueryError, exec::Queries};
 
 fn ask(queries: &Queries, q: &str, step: Option<i64>) -> Result<Vec<Series>, QueryError> {
     let (start, end) = (BASE - 1, BASE + 10_000_000_000);
-    let request = OverTimeRequest { q: q.to_owned(), start, end, step };
+    let request = OverTimeRequest { q: q.to_owned(), start, end, step, exemplars: 0 };
     queries.over_time(&request, &queries.control()).map(|answer| answer.series)
 }
 
@@ -108,7 +108,8 @@ fn what_cannot_be_answered_is_told() {
 proptest! {
     #[test]
     fn a_time_is_in_the_interval_that_ends_next(start in 0_i64..1_000, length in 1_i64..1_000, step in 1_i64..300, at in any::<u16>()) {
-        let request = OverTimeRequest { q: String::new(), start, end: start + length, step: Some(step) };
+        let (q, end) = (String::new(), start + length);
+        let request = OverTimeRequest { q, start, end, step: Some(step), exemplars: 0 };
         let grid = Grid::new(&request).unwrap();
         let (range, times) = (grid.range(), grid.times().collect::<Vec<i64>>());
         prop_assert!(range.contains(start) && range.contains(start + length));
@@ -169,4 +170,63 @@ fn what_tells_a_selection_from_the_others_is_counted() {
 
     let refused = ask(&queries, "{} >> {} | compare({ status = error })", None);
     assert!(matches!(refused, Err(QueryError::Unsupported { .. })), "{refused:?}");
+}
+
+/// Every exemplar is a span that its series counts, of its interval, and there are some of every part of the time.
+#[test]
+fn exemplars_lead_from_numbers_to_traces() {
+    let (_dir, queries) = queries();
+    let ask = |q: &str, exemplars: usize| {
+        let (start, end) = (BASE, BASE + 9_000_000_000);
+        let request = OverTimeRequest { q: q.to_owned(), start, end, step: Some(1_000_000_000), exemplars };
+        queries.over_time(&request, &queries.control()).unwrap()
+    };
+    // The number of the span that it is, by its time, if that span is in the trace that it names.
+    let number = |exemplar: &Exemplar| {
+        let number = (exemplar.time - BASE) / 1_000_000;
+        assert_eq!(exemplar.trace_id, format!("{:032x}", number / 3 + 1));
+        number
+    };
+    let counted = |series: &Series, exemplar: &Exemplar| {
+        series.samples.iter().find(|(end, _)| exemplar.time <= *end).unwrap().1
+    };
+    let chats = ask("{ name = `chat` } | count_over_time() by (name)", 10);
+    let found: Vec<i64> = chats.series[0].exemplars.iter().map(number).collect();
+    // The newest two of each fifth of the time, which begins a second before the first span.
+    let fifths: Vec<i64> = found.iter().map(|number| (number + 999) / 2_000).collect();
+    assert_eq!(fifths, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], "{found:?}");
+    assert!(found.iter().all(|number| number % 3 == 1 && (number + 999) % 2_000 > 1_990), "{found:?}");
+    for exemplar in &chats.series[0].exemplars {
+        assert!((exemplar.value - counted(&chats.series[0], exemplar)).abs() < 1e-9);
+    }
+    let children = ask("{ status = error } > { name = `chat` } | max_over_time(.number)", 6);
+    let found = &children.series[0].exemplars;
+    assert!(found.len() == 6 && found.iter().all(|of| number(of) % 30 == 1));
+    assert!(found.iter().all(|of| (of.value - number(of) as f64).abs() < 1e-9));
+    for series in ask("{} | histogram_over_time(.number)", 100).series {
+        let end = series.labels[0].1.as_f64().unwrap();
+        assert!(series.exemplars.iter().all(|of| of.value <= end && of.value > end / 2.0), "{series:?}");
+    }
+    let quantiles = ask("{} | quantile_over_time(.number, 0.5, 0.9)", 20).series;
+    // Two of each second, but of the one before the first span; each with the least quantile that is not below it.
+    assert_eq!(quantiles.iter().map(|series| series.exemplars.len()).sum::<usize>(), 18);
+    let median = quantiles.iter().find(|series| series.labels[0].1 == 0.5).unwrap();
+    assert!(median.exemplars.iter().all(|of| of.value <= counted(median, of)), "{median:?}");
+    // The hint goes before what is asked for, and is none that makes no difference.
+    let hinted = ask("{} | rate() with (exemplars = 3, sample = true)", 0);
+    assert_eq!((hinted.series[0].exemplars.len(), hinted.ignored_hints), (3, vec!["sample".to_owned()]));
+    // Of 50 parts five end with the second before the first span, the last of them with that span.
+    assert_eq!(ask("{} | rate() with (exemplars = true)", 0).series[0].exemplars.len(), 91);
+    for none in
+        ["{} | rate() with (exemplars = false)", "({} | rate()) / ({} | rate())", "{ .nothing = 1 } | rate()"]
+    {
+        assert!(ask(none, 10).series.iter().all(|series| series.exemplars.is_empty()), "{none}");
+    }
+    // What a second stage takes away has none either.
+    let best = ask("{} | count_over_time() by (name) | topk(1) > 333", 100).series;
+    for series in &best {
+        for exemplar in &series.exemplars {
+            assert!(counted(series, exemplar) > 333.0);
+        }
+    }
 }
