@@ -10,6 +10,8 @@ use crate::Error;
 
 /// How deep parentheses may be.
 const MOST_DEEP: usize = 64;
+/// Conditions of a filter at most: what walks through one goes as deep as it has conditions.
+const MOST_CONDITIONS: usize = 1_000;
 const STATUSES: [(&str, Status); 3] =
     [("unset", Status::Unset), ("ok", Status::Ok), ("error", Status::Error)];
 const KINDS: [(&str, Kind); 6] = [
@@ -54,7 +56,7 @@ impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let mut parser = Parser { text, at: 0, deep: 0 };
+        let mut parser = Parser { text, at: 0, deep: 0, conditions: 0 };
         if parser.is_over() {
             return Ok(Self::All);
         }
@@ -100,6 +102,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     deep: usize,
+    conditions: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -169,6 +172,10 @@ impl<'a> Parser<'a> {
         let rest = self.rest();
         if rest.starts_with('!') {
             return Err(self.wrong("`!` cannot be asked of every backend; turn the comparison round"));
+        }
+        self.conditions += 1;
+        if self.conditions > MOST_CONDITIONS {
+            return Err(self.wrong(&format!("there are more than {MOST_CONDITIONS} conditions")));
         }
         let at = self.at;
         let left = self.side()?;

@@ -172,4 +172,7 @@ fn a_text_that_not_every_backend_understands_is_refused_with_its_place() {
     }
     let deep = format!("{{ {}.a = 1{} }}", "(".repeat(65), ")".repeat(65));
     assert!(deep.parse::<Filter>().unwrap_err().to_string().contains("64 deep"));
+    let long = |conditions: usize| format!("{{ {} }}", vec![".a = 1"; conditions].join(" || "));
+    assert!(long(1_000).parse::<Filter>().is_ok());
+    assert!(long(1_001).parse::<Filter>().unwrap_err().to_string().contains("1000 conditions"));
 }
