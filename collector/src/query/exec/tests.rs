@@ -26,7 +26,7 @@ pub(super) fn attribute(key: &str, value: Any) -> KeyValue {
 }
 
 /// Every third span is an agent, the next its model call, the next its tool; every tenth failed.
-fn span(number: i64) -> Span {
+pub(super) fn span(number: i64) -> Span {
     let operation = ["invoke_agent", "chat", "execute_tool"][usize::try_from(number % 3).unwrap()];
     let mut attributes = vec![
         attribute("gen_ai.operation.name", Any::StringValue(operation.to_owned())),

@@ -33,6 +33,16 @@ pub enum Datum<'a> {
     Each(Vec<Self>),
 }
 
+impl Datum<'_> {
+    /// A single element as the value that it is, as Tempo shows it.
+    pub(crate) fn alone(self) -> Self {
+        match self {
+            Self::List(mut values) | Self::Each(mut values) if values.len() == 1 => values.remove(0),
+            other => other,
+        }
+    }
+}
+
 /// A span, as a filter sees it.
 pub trait Row {
     /// The value of the field with this number in [`Compiled::fields`].

@@ -157,7 +157,7 @@ impl Field {
     }
 
     /// Whether it is an empty text for spans that lack it, as Tempo keeps these.
-    pub(super) fn is_always_text(&self) -> bool {
+    pub(crate) fn is_always_text(&self) -> bool {
         match self {
             Self::Attribute { scope, key } => {
                 matches!(scope, Scope::Any | Scope::Resource) && key == "service.name"
@@ -182,7 +182,7 @@ impl Field {
     }
 
     /// Whether it is a time that is counted in nanoseconds.
-    pub(super) const fn is_duration(&self) -> bool {
+    pub(crate) const fn is_duration(&self) -> bool {
         matches!(
             self,
             Self::Intrinsic(Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart)

@@ -3,6 +3,7 @@
 mod combine;
 mod compare;
 mod exemplars;
+mod powers;
 mod read;
 mod series;
 

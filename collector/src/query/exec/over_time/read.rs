@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
 
-use super::series::{Grid, Groups};
+use super::series::{Grid, Groups, measured};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn, Table};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::filter::Condition;
@@ -12,16 +12,6 @@ use crate::query::exec::render::Rows;
 use crate::query::exec::stats::Combined;
 use crate::query::exec::{Plan, Queries, bind, parallel, traces};
 use crate::query::traceql::{Datum, Field, Filter, Function, Pipeline};
-
-/// The value that a function looks at.
-const fn measured(function: &Function) -> Option<&Field> {
-    match function {
-        Function::OverTime(_, field)
-        | Function::HistogramOverTime(field)
-        | Function::QuantileOverTime(field, _) => Some(field),
-        _ => None,
-    }
-}
 
 pub(super) fn read(
     queries: &Queries,

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use serde_json::Value as Json;
 
 use super::exemplars::{Exemplars, Seen};
+use super::powers::{Powers, largest, power, value_at};
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::stats;
 use crate::query::go_duration;
@@ -130,29 +131,6 @@ pub(super) struct Cell {
     buckets: Powers,
 }
 
-/// How many values are above half of a power of two and up to it, by the power.
-#[derive(Debug, Clone, Default)]
-struct Powers(Vec<u64>);
-
-impl Powers {
-    fn add(&mut self, power: u32, count: u64) {
-        let place = power as usize;
-        if place >= self.0.len() {
-            self.0.resize(place + 1, 0);
-        }
-        self.0[place] += count;
-    }
-
-    /// Those that have values, the least first.
-    fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
-        (0..).zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
-    }
-
-    fn get(&self, power: u32) -> u64 {
-        self.0.get(power as usize).copied().unwrap_or(0)
-    }
-}
-
 impl Cell {
     fn add(&mut self, value: f64) {
         if self.count == 0 {
@@ -197,6 +175,7 @@ impl Groups {
         grid: Grid,
         control: &Control,
     ) -> Result<usize, QueryError> {
+        let values: Vec<Datum<'static>> = values.into_iter().map(Datum::alone).collect();
         let mut key = String::new();
         for value in &values {
             stats::write(value, &mut key);
@@ -221,6 +200,10 @@ impl Groups {
         function: &Function,
         value: &Datum<'_>,
     ) -> bool {
+        if let (Datum::Each(values), Some(_)) = (value, measured(function)) {
+            let added = values.iter().filter(|value| self.add(place, interval, function, value));
+            return added.count() > 0;
+        }
         let cell = &mut self.all[place].cells[interval];
         match function {
             Function::HistogramOverTime(_) | Function::QuantileOverTime(..) => match power(value) {
@@ -245,13 +228,12 @@ impl Groups {
         value: &Datum<'_>,
         grid: Grid,
     ) {
-        let unit = match function {
-            Function::OverTime(_, field)
-            | Function::HistogramOverTime(field)
-            | Function::QuantileOverTime(field, _) => Some(unit(field)),
-            _ => None,
+        let value = match value {
+            // Of several events that of one stands for the span.
+            Datum::Each(values) => values.iter().find_map(as_float),
+            value => as_float(value),
         };
-        let value = unit.and_then(|unit| Some(as_float(value)? / unit));
+        let value = measured(function).and_then(|field| Some(value? / unit(function, field)));
         self.all[place].exemplars.add(Seen { start, trace, value }, grid);
     }
 
@@ -292,10 +274,10 @@ impl Groups {
             };
             match function {
                 Function::HistogramOverTime(field) => {
-                    let powers: BTreeSet<u32> =
+                    let powers: BTreeSet<i32> =
                         cells.iter().flat_map(|cell| cell.buckets.iter()).map(|(power, _)| power).collect();
                     for power in powers {
-                        let end = largest(power) / unit(field);
+                        let end = largest(power) / unit(function, field);
                         let is_of = |seen: &Seen| {
                             seen.value.is_some_and(|value| value <= end && (value > end / 2.0 || power == 1))
                         };
@@ -305,10 +287,12 @@ impl Groups {
                     }
                 }
                 Function::QuantileOverTime(field, quantiles) => {
-                    if cells.iter().all(|cell| cell.buckets.0.is_empty()) {
+                    if cells.iter().all(|cell| cell.buckets.is_empty()) {
                         continue;
                     }
-                    let at = |quantile: f64, cell: &Cell| value_at(quantile, &cell.buckets) / unit(field);
+                    let at = |quantile: f64, cell: &Cell| {
+                        value_at(quantile, &cell.buckets) / unit(function, field)
+                    };
                     let mut sorted = quantiles.clone();
                     sorted.sort_by(f64::total_cmp);
                     // The least that is not below it.
@@ -325,7 +309,7 @@ impl Groups {
                     }
                 }
                 Function::OverTime(aggregate, field) => push(labels.clone(), &|_| true, &|cell| {
-                    (cell.count > 0).then(|| aggregated(*aggregate, cell) / unit(field))
+                    (cell.count > 0).then(|| aggregated(*aggregate, cell) / unit(function, field))
                 }),
                 Function::Rate => {
                     push(labels.clone(), &|_| true, &|cell| Some(counted(cell.count) / (seconds(grid.step))));
@@ -335,13 +319,6 @@ impl Groups {
         }
         out
     }
-}
-
-/// The power of two that a value is at most, if it is one that histograms count.
-fn power(value: &Datum<'_>) -> Option<u32> {
-    let Datum::Int(number) = value else { return None };
-    let number = u64::try_from(*number).ok().filter(|number| *number >= 2)?;
-    Some(u64::BITS - (number - 1).leading_zeros())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "as the language has numbers")]
@@ -363,7 +340,7 @@ fn aggregated(aggregate: Aggregate, cell: &Cell) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an answer has doubles")]
-const fn counted(count: u64) -> f64 {
+pub(super) const fn counted(count: u64) -> f64 {
     count as f64
 }
 
@@ -373,43 +350,33 @@ fn seconds(nanos: i64) -> f64 {
 }
 
 /// By what values are divided: those that are nanoseconds are shown as seconds.
-const fn unit(field: &Field) -> f64 {
-    // As in Tempo, not that of the trace nor the time since the start.
-    if matches!(field, Field::Intrinsic(Intrinsic::Duration)) { SECOND } else { 1.0 }
+const fn unit(function: &Function, field: &Field) -> f64 {
+    // As in Tempo: the least, the most, the mean and the sum of a trace's time and of that since the start are nanoseconds.
+    let is_seconds = match function {
+        Function::OverTime(..) => matches!(field, Field::Intrinsic(Intrinsic::Duration)),
+        _ => field.is_duration(),
+    };
+    if is_seconds { SECOND } else { 1.0 }
 }
 
-/// The largest value of a bucket.
-fn largest(power: u32) -> f64 {
-    2_f64.powi(i32::try_from(power).unwrap_or(i32::MAX))
-}
-
-/// A quantile of values of which the powers of two above them are known: between these it grows exponentially.
-fn value_at(quantile: f64, buckets: &Powers) -> f64 {
-    let total: u64 = buckets.0.iter().sum();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a count")]
-    let wanted = ((quantile * counted(total)).ceil() as u64).max(1);
-    let (mut before, mut previous) = (0, None);
-    for (power, count) in buckets.iter() {
-        if before + count == wanted {
-            return largest(power);
-        }
-        if before + count > wanted {
-            let (from, to) = (previous.unwrap_or(power - 1), power);
-            let part = counted(wanted - before) / counted(count);
-            return 2_f64.powf(f64::from(from) + (f64::from(to) - f64::from(from)) * part);
-        }
-        before += count;
-        previous = Some(power);
+/// What a function measures, if it does not count.
+pub(super) const fn measured(function: &Function) -> Option<&Field> {
+    match function {
+        Function::OverTime(_, field)
+        | Function::HistogramOverTime(field)
+        | Function::QuantileOverTime(field, _) => Some(field),
+        _ => None,
     }
-    0.0
 }
 
-/// The values that are there; if none is, the first; of what is not grouped, the name of the function.
+/// The values that are there; if none is, the first, but not beside a bucket or a quantile, as in Tempo; of what is not
+/// grouped, the name of the function.
 fn labels(by: &[Field], values: &[Datum<'static>], function: &Function) -> Vec<(String, Json)> {
     let label = |(field, value): (&Field, &Datum<'static>)| {
         let mut text = String::new();
         stats::write(value, &mut text);
         let shown = match value {
+            Datum::Nil if field.is_always_text() => "".into(),
             Datum::Int(nanos) if is_duration(&Expr::Field(field.clone())) => go_duration(*nanos).into(),
             _ => serde_json::from_str(&text).unwrap_or_default(),
         };
@@ -417,7 +384,8 @@ fn labels(by: &[Field], values: &[Datum<'static>], function: &Function) -> Vec<(
     };
     let all: Vec<(String, Json)> = by.iter().zip(values).map(label).collect();
     let there: Vec<(String, Json)> = all.iter().filter(|(_, value)| !value.is_null()).cloned().collect();
-    if !there.is_empty() {
+    let has_own = matches!(function, Function::HistogramOverTime(_) | Function::QuantileOverTime(..));
+    if !there.is_empty() || (has_own && !all.is_empty()) {
         return there;
     }
     match all.into_iter().next() {

@@ -1,12 +1,20 @@
 //! Numbers over time of a real store, against what was sent: 3,000 traces of an agent, its model call and its tool, a span
 //! every millisecond.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 use super::series::Grid;
-use crate::query::exec::tests::{BASE, queries};
+use crate::query::exec::tests::{BASE, attribute, queries, span, stored_of};
 use crate::query::over_time::{Exemplar, OverTimeRequest, Series};
-use crate::query::{QueryError, exec::Queries};
+use crate::query::search::SearchRequest;
+use crate::query::{QueryError, exec::Limits, exec::Queries};
 
 fn ask(queries: &Queries, q: &str, step: Option<i64>) -> Result<Vec<Series>, QueryError> {
     let (start, end) = (BASE - 1, BASE + 10_000_000_000);
@@ -71,6 +79,83 @@ fn numbers_are_those_of_what_was_sent() {
             assert!((number - wanted).abs() < 1e-9 * wanted.abs().max(1.0), "{q}: {number}, not {wanted}");
         }
     }
+}
+
+/// Spans with a list of one text or of two, with one event, two or none, and with a number with a point.
+fn with_events() -> (TempDir, Queries) {
+    let texts = |texts: &[&str]| {
+        let values = texts.iter().map(|text| AnyValue { value: Some(Any::StringValue((*text).to_owned())) });
+        Any::ArrayValue(ArrayValue { values: values.collect() })
+    };
+    let event = |name: &str, after: u64, start: u64| Event {
+        name: name.to_owned(),
+        time_unix_nano: start + after,
+        attributes: vec![attribute("level", Any::StringValue("warn".to_owned()))],
+        ..Event::default()
+    };
+    let spans = (0..8).map(|number| {
+        let mut span = span(number);
+        let start = span.start_time_unix_nano;
+        span.attributes.push(attribute("cost", Any::DoubleValue(0.5_f64.powi(number as i32))));
+        let reasons: &[&str] = if number == 0 { &["stop", "length"] } else { &["stop"] };
+        span.attributes.push(attribute("reasons", texts(reasons)));
+        span.events = match number {
+            0 | 1 => vec![event("exception", 3, start)],
+            2 => vec![event("exception", 5, start), event("retry", 7, start)],
+            _ => Vec::new(),
+        };
+        span
+    });
+    let (dir, store) = stored_of(&spans.collect::<Vec<_>>());
+    (dir, Queries::new(Arc::new(store), Limits::default()))
+}
+
+#[test]
+fn what_spans_have_several_of_is_shown_and_counted_one_by_one() {
+    let (_dir, queries) = with_events();
+    let cases: &[(&str, &[(&str, f64)])] = &[
+        // A single element is a value; what an event has without a name in the query counts for each event.
+        ("{} | count_over_time() by (.reasons)", &[("stop", 7.0), ("[stop,length]", 1.0)]),
+        (
+            "{} | count_over_time() by (event:name)",
+            &[("exception", 2.0), ("[exception,retry]", 1.0), ("null", 5.0)],
+        ),
+        ("{} | count_over_time() by (statusMessage)", &[("", 7.0), ("failed", 1.0)]),
+        ("{} | max_over_time(event:timeSinceStart)", &[("max_over_time", 7.0)]),
+        ("{} | sum_over_time(event:timeSinceStart)", &[("sum_over_time", 18.0)]),
+        // Beside a bucket or a quantile nothing that is missing is told; their times are seconds.
+        (
+            "{} | histogram_over_time(event:timeSinceStart) by (event.level)",
+            &[("warn 4e-9", 2.0), ("[warn,warn] 8e-9", 2.0)],
+        ),
+        ("{} | quantile_over_time(duration, 1.0) by (.nothing)", &[("1.0", 8.192e-6)]),
+        ("{} | quantile_over_time(traceDuration, 1.0)", &[("1.0", 2.097_152e-3)]),
+        // A number with a point is in the bucket of the power of two above it, and one is in its own.
+        (
+            "{ .cost > 0.1 } | histogram_over_time(.cost)",
+            &[("0.125", 1.0), ("0.25", 1.0), ("0.5", 1.0), ("1.0", 1.0)],
+        ),
+        ("{} | quantile_over_time(.cost, 1.0)", &[("1.0", 1.0)]),
+    ];
+    for (q, wanted) in cases {
+        let found = told(&queries, q);
+        assert_eq!(found.len(), wanted.len(), "{q}: {found:?}");
+        for ((name, number), (wanted_name, wanted)) in found.iter().zip(*wanted) {
+            assert_eq!(name, wanted_name, "{q}");
+            assert!((number - wanted).abs() < 1e-9 * wanted.abs(), "{q}: {number}, not {wanted}");
+        }
+    }
+    let search = |q: &str| {
+        let request = SearchRequest { q: q.to_owned(), ..SearchRequest::default() };
+        let found = queries.search(&request, &queries.control()).unwrap().traces;
+        let sets = found.into_iter().flat_map(|trace| trace.sets);
+        sets.fold(BTreeMap::new(), |mut told, set| {
+            *told.entry(set.told["by(event:name)"].to_string()).or_insert(0) += set.matched;
+            told
+        })
+    };
+    let wanted = [("\"exception\"", 2), ("[\"exception\",\"retry\"]", 1), ("null", 5)];
+    assert_eq!(search("{} | by(event:name)"), wanted.map(|(name, count)| (name.to_owned(), count)).into());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::read::{Reader, TraceId, trace_size};
 use super::spansets::{Spans, evaluate};
 use super::tree::{Row, Trace};
 use crate::query::engine::{Control, QueryError, TimeRange};
+use crate::query::exec::bind::borrowed;
 use crate::query::exec::{Queries, bounded, parallel, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest, ServiceSpans};
 use crate::query::traceql::{Body, Datum, Field, Intrinsic, Pipeline, Stage, parse};
@@ -241,7 +242,7 @@ impl Search<'_> {
             .iter()
             .filter_map(|field| {
                 let value = row.values.get(self.program.place(field)?)?;
-                (*value != Datum::Nil).then(|| (field.to_string(), json(value)))
+                (*value != Datum::Nil).then(|| (field.to_string(), json(&borrowed(value).alone())))
             })
             .collect();
         FoundSpan {

@@ -170,6 +170,14 @@ impl Number {
             }
             Self::Aggregate(aggregate, value, label) => {
                 let values = spans.places.iter().map(|at| value.of(&trace.row(*at).values));
+                // Of events and links each counts.
+                let values = values.flat_map(|value| {
+                    let (several, one) = match value {
+                        Datum::Each(values) => (values, None),
+                        value => (Vec::new(), Some(value)),
+                    };
+                    several.into_iter().chain(one)
+                });
                 let Some(number) = aggregated(*aggregate, values) else { return Ok(None) };
                 let told = Told { value: number.clone(), is_duration: value.is_duration };
                 spans.told.push((label.clone(), told));
@@ -220,7 +228,7 @@ fn aggregated(aggregate: Aggregate, values: impl Iterator<Item = Datum<'static>>
 fn grouped(trace: &Trace, spans: &Spans, value: &Value, label: &str) -> Vec<Spans> {
     let (mut sets, mut known): (Vec<Spans>, HashMap<String, usize>) = (Vec::new(), HashMap::new());
     for &at in &spans.places {
-        let of = value.of(&trace.row(at).values);
+        let of = value.of(&trace.row(at).values).alone();
         let mut key = String::new();
         crate::query::exec::stats::write(&of, &mut key);
         let place = *known.entry(key).or_insert_with(|| {
