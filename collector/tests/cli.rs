@@ -167,7 +167,13 @@ fn a_query_is_explained_without_a_server() {
             &["for each .a", "topk(3)", "query_range", "`sample`"],
         ),
         ("{} | compare({ status = error })", 0, &["compare({ status = error }", "query_range"]),
-        ("{ .a = 1 } >> {} | compare({ status = error })", 3, &["does not answer it"]),
+        (
+            "{ nestedSetParent < 0 } | compare({ nestedSetParent < 0 && status = error })",
+            0,
+            &["compare({ nestedSetParent", "query_range"],
+        ),
+        ("{ .a = 1 } >> {} | compare({ status = error })", 0, &["`>>`", "query_range"]),
+        (&["{ .a = 1 }"; 65].join(" && "), 3, &["does not answer it"]),
     ] {
         let output = agentvitals(&["spans", "--explain", query]);
         let shown = text(&output.stdout);

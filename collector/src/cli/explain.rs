@@ -6,7 +6,9 @@ use super::client::{pointed, text};
 use super::{End, OK, Terminal, printable};
 use crate::Error;
 use crate::query::QueryError;
-use crate::query::traceql::{Body, Function, Metrics, Pipeline, Query, Spanset, Stage, parse, parse_filter};
+use crate::query::traceql::{
+    Body, MOST_FILTERS, Metrics, Pipeline, Query, Spanset, Stage, parse, parse_filter,
+};
 
 /// The exit code for a query that is right, but that this version does not answer.
 const NOT_ANSWERED: u8 = 3;
@@ -59,12 +61,16 @@ fn explained(query: &str, parsed: &Query) -> Explained {
     let (kind, runs) = match &parsed.body {
         Body::Spans(pipeline) => {
             stages(pipeline, &mut steps);
-            (if parse_filter(query).is_ok() { "filter" } else { "traces" }, true)
+            (if parse_filter(query).is_ok() { "filter" } else { "traces" }, answered(pipeline))
         }
         Body::Metrics(metrics) => ("metrics", numbers(metrics, &mut steps)),
     };
     let ignored_hints = parsed.hints.iter().map(|hint| hint.name.clone()).collect();
     Explained { query: parsed.to_string(), kind, runs, steps, ignored_hints }
+}
+
+fn answered(pipeline: &Pipeline) -> bool {
+    pipeline.filters() <= MOST_FILTERS
 }
 
 fn stages(pipeline: &Pipeline, out: &mut Vec<String>) {
@@ -109,14 +115,7 @@ fn numbers(metrics: &Metrics, out: &mut Vec<String>) -> bool {
             let by: Vec<String> = by.iter().map(ToString::to_string).collect();
             let each = if by.is_empty() { String::new() } else { format!(", for each {}", by.join(", ")) };
             out.push(format!("{function} of each time step{each}"));
-            match function {
-                // By a look at single spans only.
-                Function::Compare { filter, .. } => spans.single().is_some_and(|spans| {
-                    let mut fields = spans.fields().into_iter().chain(filter.fields());
-                    fields.all(|field| field.is_of_one_span())
-                }),
-                _ => true,
-            }
+            answered(spans)
         }
         Metrics::Binary { op, left, right } => {
             let runs = numbers(left, out) & numbers(right, out);

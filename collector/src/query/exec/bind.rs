@@ -121,6 +121,18 @@ impl<'a> Bound<'a> {
         }
     }
 
+    /// The column of a field of which a row has a value just if it is not null there.
+    pub(super) fn column(&self, field: usize) -> Option<&'a ArrayRef> {
+        match self.sources.get(field)? {
+            Source::Int(column)
+            | Source::Double(column)
+            | Source::Bool(column)
+            | Source::Text(column)
+            | Source::Id(column) => Some(column),
+            _ => None,
+        }
+    }
+
     /// The column of a field that has statuses.
     pub(super) fn statuses(&self, field: usize) -> Option<&'a Int8Array> {
         match self.sources.get(field)? {

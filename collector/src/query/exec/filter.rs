@@ -22,6 +22,8 @@ enum Node {
         fields: Vec<usize>,
         /// The condition, if it compares its only field with an integer.
         integer: Option<(BinaryOp, i64)>,
+        /// Whether its only field is to be there, if that is the condition.
+        present: Option<bool>,
     },
 }
 
@@ -60,7 +62,7 @@ impl Node {
                 let compiled = Filter { expr: Some(expr.clone()) }.compile()?;
                 let place = |field| all.iter().position(|known| known == field).unwrap_or(usize::MAX);
                 let fields = compiled.fields().iter().map(place).collect();
-                Ok(Self::Leaf { compiled, fields, integer: integer(expr) })
+                Ok(Self::Leaf { compiled, fields, integer: integer(expr), present: present(expr) })
             }
         }
     }
@@ -84,7 +86,7 @@ impl Node {
                 // Both are in the order of the rows, and no row is in both.
                 rows.retain(|row| left.next_if_eq(row).is_some() || right.next_if_eq(row).is_some());
             }
-            Self::Leaf { compiled, fields, integer } => {
+            Self::Leaf { compiled, fields, integer, present } => {
                 if let &[field] = fields.as_slice() {
                     if let (Some((op, number)), Some(column)) = (*integer, bound.ints(field)) {
                         let values = column.values();
@@ -92,6 +94,14 @@ impl Node {
                         match column.nulls() {
                             None => rows.retain(|&row| holds(row)),
                             Some(nulls) => rows.retain(|&row| nulls.is_valid(row as usize) && holds(row)),
+                        }
+                        return;
+                    }
+                    if let (Some(present), Some(column)) = (*present, bound.column(field)) {
+                        match column.nulls() {
+                            None if present => {}
+                            None => rows.clear(),
+                            Some(nulls) => rows.retain(|&row| nulls.is_valid(row as usize) == present),
                         }
                         return;
                     }
@@ -103,7 +113,16 @@ impl Node {
                         return;
                     }
                 }
-                rows.retain(|&row| compiled.matches(&Mapped { bound, fields, row: row as usize }));
+                let matches = |row: u32| compiled.matches(&Mapped { bound, fields, row: row as usize });
+                // Without fields it is the same for all, as in `{ nestedSetParent < 0 && true }`.
+                match rows.first() {
+                    Some(&first) if fields.is_empty() => {
+                        if !matches(first) {
+                            rows.clear();
+                        }
+                    }
+                    _ => rows.retain(|&row| matches(row)),
+                }
             }
         }
     }
@@ -128,6 +147,16 @@ fn integer(expr: &Expr) -> Option<(BinaryOp, i64)> {
         ) if known => Some((*op, *number)),
         _ => None,
     }
+}
+
+/// Whether an attribute or an id is asked to be there.
+fn present(expr: &Expr) -> Option<bool> {
+    let Expr::Binary { op: op @ (BinaryOp::Eq | BinaryOp::NotEq), left, right } = expr else { return None };
+    let is_field = matches!(
+        **left,
+        Expr::Field(Field::Attribute { .. } | Field::Intrinsic(Intrinsic::ParentId | Intrinsic::Duration))
+    );
+    (is_field && **right == Expr::Literal(Literal::Nil)).then_some(*op == BinaryOp::NotEq)
 }
 
 const fn compare(op: BinaryOp, left: i64, right: i64) -> bool {

@@ -134,6 +134,11 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// The trace ids, 16 bytes each.
+    pub(super) fn trace_ids(&self) -> &[u8] {
+        self.traces.as_fixed_size_binary().value_data()
+    }
+
     pub(super) fn trace_id(&self, row: usize) -> [u8; 16] {
         self.traces.as_fixed_size_binary().value(row).try_into().unwrap_or_default()
     }

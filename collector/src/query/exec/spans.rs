@@ -139,7 +139,7 @@ fn of_traces(
     let mut page = Page { best: BTreeMap::new(), limit: limit + 1 };
     let scanned = super::traces::each(queries, pipeline, &[], time, control, |found, _| {
         let rank = rank(request.order, found.start, found.duration);
-        let key = (rank, found.trace, found.span, found.start);
+        let key = (rank, found.trace, found.span.get().to_be_bytes(), found.start);
         if after.is_none_or(|after| key > after) && page.has_room_for(&key) {
             page.add(key, None, control)?;
         }

@@ -18,6 +18,7 @@ mod parser;
 mod pattern;
 mod pipeline;
 mod query;
+mod roots;
 mod show;
 mod types;
 
@@ -26,10 +27,10 @@ pub use eval::{Compiled, Datum, Row};
 pub(crate) use eval::{arithmetic, compare, datum, is_duration};
 pub(crate) use field::intrinsic_names;
 pub use field::{Field, Intrinsic, Scope};
-pub(crate) use parser::with_roots;
 pub use parser::{parse, parse_field, parse_filter};
 pub use query::{
-    Aggregate, Body, Function, Hint, Metrics, Pipeline, Query, Scalar, Second, Spanset, SpansetOp, Stage,
+    Aggregate, Body, Function, Hint, MOST_FILTERS, Metrics, Pipeline, Query, Scalar, Second, Spanset,
+    SpansetOp, Stage,
 };
 
 #[cfg(test)]

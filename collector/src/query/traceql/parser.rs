@@ -43,7 +43,7 @@ pub fn parse_filter(query: &str) -> Result<Filter, QueryError> {
     let Some(Stage::Spans(Spanset::Filter(filter))) = pipeline.stages.pop() else {
         return Err(QueryError::invalid("no span filter"));
     };
-    let filter = Filter { expr: filter.expr.map(with_roots) };
+    let filter = filter.with_roots();
     if let Some(field) = filter.fields().into_iter().find(|field| !field.is_of_one_span()) {
         let at = parser.fields.iter().find(|(known, _)| *known == field).map_or(0, |(_, at)| *at);
         let message = format!(
@@ -349,41 +349,6 @@ fn compared(op: BinaryOp, mut left: Expr, mut right: Expr) -> Expr {
         }
     }
     Expr::Binary { op, left: Box::new(left), right: Box::new(right) }
-}
-
-/// The condition with `nestedSetParent < 0`, which is how Tempo's users ask for roots, as `span:parentID = nil`. Other
-/// spans have a number of at least 0 there.
-pub(crate) fn with_roots(expr: Expr) -> Expr {
-    match expr {
-        Expr::Not(inner) => Expr::Not(Box::new(with_roots(*inner))),
-        Expr::Binary { op, left, right } => {
-            let number = match &*right {
-                Expr::Literal(Literal::Int(0)) => Some(0),
-                Expr::Negate(inner) if **inner == Expr::Literal(Literal::Int(1)) => Some(-1),
-                _ => None,
-            };
-            let root = match (op, number) {
-                (BinaryOp::Less, Some(0)) | (BinaryOp::LessEq | BinaryOp::Eq, Some(-1)) => Some(BinaryOp::Eq),
-                (BinaryOp::GreaterEq, Some(0)) | (BinaryOp::Greater | BinaryOp::NotEq, Some(-1)) => {
-                    Some(BinaryOp::NotEq)
-                }
-                _ => None,
-            };
-            match root.filter(|_| *left == Expr::Field(Field::Intrinsic(Intrinsic::NestedSetParent))) {
-                Some(op) => Expr::Binary {
-                    op,
-                    left: Box::new(Expr::Field(Field::Intrinsic(Intrinsic::ParentId))),
-                    right: Box::new(Expr::Literal(Literal::Nil)),
-                },
-                None => Expr::Binary {
-                    op,
-                    left: Box::new(with_roots(*left)),
-                    right: Box::new(with_roots(*right)),
-                },
-            }
-        }
-        other => other,
-    }
 }
 
 /// The value that has a name.

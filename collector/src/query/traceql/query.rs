@@ -296,12 +296,41 @@ pub enum Second {
     Where(BinaryOp, Literal),
 }
 
+/// Span filters of a pipeline that are answered at most.
+pub const MOST_FILTERS: usize = 64;
+
 impl Pipeline {
+    /// How many span filters it has.
+    pub fn filters(&self) -> usize {
+        fn of_scalar(scalar: &Scalar) -> usize {
+            match scalar {
+                Scalar::Of { spans, scalar } => spans.filters() + of_scalar(scalar),
+                Scalar::Binary { left, right, .. } => of_scalar(left) + of_scalar(right),
+                _ => 0,
+            }
+        }
+        fn of_set(set: &Spanset) -> usize {
+            match set {
+                Spanset::Filter(_) => 1,
+                Spanset::Pipeline(pipeline) => pipeline.filters(),
+                Spanset::Related { left, right, .. } => of_set(left) + of_set(right),
+            }
+        }
+        let of = |stage: &Stage| match stage {
+            Stage::Spans(set) => of_set(set),
+            Stage::Where { left, right, .. } => of_scalar(left) + of_scalar(right),
+            _ => 0,
+        };
+        self.stages.iter().map(of).sum()
+    }
+
     /// The filter, if it is nothing else: what is shown beside it changes no answer.
-    pub fn single(&self) -> Option<&Filter> {
+    ///
+    /// Questions about roots are ones of single spans in it.
+    pub fn single(&self) -> Option<Filter> {
         let mut stages = self.stages.iter().filter(|stage| !matches!(stage, Stage::Select(_)));
         match (stages.next(), stages.next()) {
-            (Some(Stage::Spans(Spanset::Filter(filter))), None) => Some(filter),
+            (Some(Stage::Spans(Spanset::Filter(filter))), None) => Some(filter.with_roots()),
             _ => None,
         }
     }

@@ -1,24 +1,24 @@
 //! `compare`: how often each attribute has each value, in a selection of spans and in all others.
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int32Type, TimestampNanosecondType};
-use arrow_array::{Array as _, RecordBatch};
-use hashbrown::HashMap;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_array::{Array, RecordBatch};
+use hashbrown::{HashMap, HashSet};
 use serde_json::Value as Json;
 
-use super::series::Grid;
-use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn, Table};
-use crate::query::exec::bind::{self, datum};
+use super::series::{Grid, counted};
+use super::values::Values;
+use crate::query::engine::{Columns, Control, Order, QueryError, Scan, SpanColumn, Table};
+use crate::query::exec::bind::{self, Source, datum};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::filter::Condition;
 use crate::query::exec::render::Rows;
-use crate::query::exec::{Plan, Queries, parallel, stats};
+use crate::query::exec::traces::{self, TraceId};
+use crate::query::exec::{Queries, parallel, stats};
 use crate::query::over_time::Series;
-use crate::query::traceql::{Datum, Field, Filter, Intrinsic, Scope};
+use crate::query::traceql::{Datum, Field, Filter, Intrinsic, Pipeline, Scope, Spanset, Stage};
 use crate::value::{Value, each_entry, parse_map};
 
-/// Values of an attribute that are told apart at most; of an attribute with more the ones that came first count, and it is said.
-const MOST_VALUES: usize = 10_000;
 /// What every span has, beside its attributes.
 const OF_EVERY_SPAN: [Intrinsic; 4] =
     [Intrinsic::Name, Intrinsic::Kind, Intrinsic::Status, Intrinsic::StatusMessage];
@@ -27,7 +27,7 @@ const SIDES: [&str; 2] = ["baseline", "selection"];
 
 /// What is compared: the spans, which of them are selected, and how many values are shown.
 pub(super) struct Compared<'a> {
-    pub(super) spans: &'a Filter,
+    pub(super) spans: &'a Pipeline,
     pub(super) selection: &'a Filter,
     /// The selection is of spans that started after the first and not after the second.
     pub(super) between: Option<(i64, i64)>,
@@ -40,107 +40,108 @@ pub(super) fn series(
     compared: &Compared<'_>,
     control: &Control,
 ) -> Result<(Vec<Series>, u64), QueryError> {
-    let selection = Condition::new(compared.selection)?;
-    let condition = Condition::new(compared.spans)?;
-    let mut columns = bind::columns(condition.fields())?;
-    columns.extend(bind::columns(selection.fields())?);
-    columns.extend(bind::columns(&OF_EVERY_SPAN.map(Field::Intrinsic))?);
+    let mut looked_at = 0;
+    let (single, selection) = (compared.spans.single(), compared.selection.with_roots());
+    let spans = Picked::new(queries, grid, compared.spans, single.as_ref(), control, &mut looked_at)?;
+    let mut both = compared.spans.clone();
+    both.stages.push(Stage::Spans(Spanset::Filter(selection.clone())));
+    let selection = Picked::new(queries, grid, &both, Some(&selection), control, &mut looked_at)?;
+    let mut columns = bind::columns(&OF_EVERY_SPAN.map(Field::Intrinsic))?;
     columns.extend([SpanColumn::Attributes, SpanColumn::Fixed("resource"), SpanColumn::Fixed("start")]);
+    for picked in [&spans, &selection] {
+        columns.extend(picked.columns()?);
+    }
     columns.sort_unstable();
     columns.dedup();
-    let plan =
-        Plan { table: Table::Spans, condition, time: grid.range(), must: compared.spans.musts(), columns };
-    let parts = queries.engine.parts(&plan.scan(Columns::Some(plan.columns.clone()), Order::Any))?;
+    let must = single.map(|filter| filter.musts()).unwrap_or_default();
+    let (columns, time) = (Columns::Some(columns), grid.range());
+    let scan = Scan { table: Table::Spans, time, must, columns, order: Order::Any };
+    let parts = queries.engine.parts(&scan)?;
     let (found, scanned) = parallel::fold(&parts, control, |counts: &mut Counts, batch| {
-        let rows = plan.rows(batch)?;
         let starts = Rows::new(batch).column("start")?.as_primitive::<TimestampNanosecondType>();
+        let start = |row: u32| starts.value(row as usize);
+        let mut rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
+        rows.retain(|&row| time.contains(start(row)));
+        spans.keep(batch, &mut rows)?;
         let mut selected = rows.clone();
-        selected.retain(|&row| {
-            let start = starts.value(row as usize);
-            compared.between.is_none_or(|(after, to)| after < start && start <= to)
-        });
-        selection.keep(&bind::Bound::new(selection.fields(), batch)?, &mut selected);
+        selected
+            .retain(|&row| compared.between.is_none_or(|(after, to)| after < start(row) && start(row) <= to));
+        selection.keep(batch, &mut selected)?;
         let mut selected = selected.into_iter().peekable();
-        let place = |&row: &u32| {
-            let side = usize::from(selected.next_if_eq(&row).is_some());
-            (side, grid.interval(starts.value(row as usize)))
-        };
-        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
-        counts.add(batch, &Placed { rows: &rows, places: &places, grid, control })
+        let mut interval = grid.intervals();
+        let cell = |&row: &u32| 2 * interval(start(row)) + usize::from(selected.next_if_eq(&row).is_some());
+        let cells: Vec<usize> = rows.iter().map(cell).collect();
+        counts.add(batch, &Placed { rows: &rows, cells: &cells, grid, control })
     })?;
     let mut all = Counts::default();
     for counts in found {
-        all.merge(counts, grid, control)?;
+        all.merge(counts, control)?;
     }
-    Ok((all.finish(grid, compared.top), scanned))
+    Ok((all.finish(grid, compared.top), looked_at + scanned))
 }
 
-/// The rows of a batch that count, and of each the side and the interval.
+/// How it is known which spans count.
+enum Picked {
+    /// By a look at each alone.
+    Alone(Condition),
+    /// By a look at their traces.
+    Known(HashSet<(TraceId, [u8; 8])>),
+}
+
+impl Picked {
+    /// Those that a pipeline leaves, or a filter that tells the same of spans that are left before.
+    fn new(
+        queries: &Queries,
+        grid: Grid,
+        pipeline: &Pipeline,
+        filter: Option<&Filter>,
+        control: &Control,
+        scanned: &mut u64,
+    ) -> Result<Self, QueryError> {
+        if let Some(filter) = filter.filter(|filter| filter.fields().iter().all(Field::is_of_one_span)) {
+            return Ok(Self::Alone(Condition::new(filter)?));
+        }
+        let mut known = HashSet::new();
+        *scanned += traces::each(queries, pipeline, &[], grid.range(), control, |left, _| {
+            known.insert((left.trace, left.span.get().to_be_bytes()));
+            control.take_memory(2 * size_of::<(TraceId, [u8; 8])>())
+        })?;
+        Ok(Self::Known(known))
+    }
+
+    fn columns(&self) -> Result<Vec<SpanColumn>, QueryError> {
+        match self {
+            Self::Alone(condition) => bind::columns(condition.fields()),
+            Self::Known(_) => Ok(vec![SpanColumn::Fixed("trace_id"), SpanColumn::Fixed("span_id")]),
+        }
+    }
+
+    /// Leaves of some rows those that are picked.
+    fn keep(&self, batch: &RecordBatch, rows: &mut Vec<u32>) -> Result<(), QueryError> {
+        match self {
+            Self::Alone(condition) => {
+                condition.keep(&bind::Bound::new(condition.fields(), batch)?, rows);
+            }
+            Self::Known(known) => {
+                let of = Rows::new(batch);
+                let traces = of.column("trace_id")?.as_fixed_size_binary();
+                let spans = of.column("span_id")?.as_fixed_size_binary();
+                let key = |row: usize| {
+                    Some((traces.value(row).try_into().ok()?, spans.value(row).try_into().ok()?))
+                };
+                rows.retain(|&row| key(row as usize).is_some_and(|key| known.contains(&key)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a batch that count, and of each the cell.
 struct Placed<'a> {
     rows: &'a [u32],
-    places: &'a [(usize, usize)],
+    cells: &'a [usize],
     grid: Grid,
     control: &'a Control,
-}
-
-/// How often, by side and interval.
-struct Cells([Vec<u64>; 2]);
-
-impl Cells {
-    fn new(grid: Grid, control: &Control) -> Result<Self, QueryError> {
-        let intervals = grid.times().count();
-        control.take_memory(2 * intervals * size_of::<u64>())?;
-        Ok(Self([vec![0; intervals], vec![0; intervals]]))
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (cells, others) in self.0.iter_mut().zip(&other.0) {
-            cells.iter_mut().zip(others).for_each(|(cell, other)| *cell += other);
-        }
-    }
-}
-
-/// The values of an attribute.
-struct Values {
-    known: HashMap<String, usize>,
-    slots: Vec<(Json, Cells)>,
-    totals: Cells,
-    /// Whether there are more than are told apart.
-    too_many: bool,
-}
-
-impl Values {
-    fn new(grid: Grid, control: &Control) -> Result<Self, QueryError> {
-        Ok(Self {
-            known: HashMap::new(),
-            slots: Vec::new(),
-            totals: Cells::new(grid, control)?,
-            too_many: false,
-        })
-    }
-
-    /// The place of a value; none if there are too many before it.
-    fn slot(&mut self, text: String, grid: Grid, control: &Control) -> Result<Option<usize>, QueryError> {
-        if let Some(&slot) = self.known.get(&text) {
-            return Ok(Some(slot));
-        }
-        if self.slots.len() >= MOST_VALUES {
-            self.too_many = true;
-            return Ok(None);
-        }
-        control.take_memory(3 * text.len() + 64)?;
-        let shown = serde_json::from_str(&text).unwrap_or_default();
-        self.known.insert(text, self.slots.len());
-        self.slots.push((shown, Cells::new(grid, control)?));
-        Ok(Some(self.slots.len() - 1))
-    }
-
-    fn count(&mut self, slot: Option<usize>, (side, interval): (usize, usize)) {
-        self.totals.0[side][interval] += 1;
-        if let Some((_, cells)) = slot.and_then(|slot| self.slots.get_mut(slot)) {
-            cells.0[side][interval] += 1;
-        }
-    }
 }
 
 /// The values of every attribute.
@@ -154,14 +155,14 @@ struct Counts {
 /// The values of an attribute as they are written: most come again, and are read once.
 struct Texts {
     label: String,
-    /// The places of those that are told apart.
-    known: HashMap<Box<str>, usize>,
+    /// The numbers of those that are told apart.
+    known: HashMap<Box<str>, u32>,
 }
 
 impl Counts {
     fn of(&mut self, label: &str, placed: &Placed<'_>) -> Result<&mut Values, QueryError> {
         if !self.all.contains_key(label) {
-            self.all.insert(label.to_owned(), Values::new(placed.grid, placed.control)?);
+            self.all.insert(label.to_owned(), Values::new(placed.grid.times().count(), placed.control)?);
         }
         self.all.get_mut(label).ok_or_else(|| QueryError::Failed("a label is lost".to_owned()))
     }
@@ -186,22 +187,67 @@ impl Counts {
         let bound = bind::Bound::new(&fields, &own)?;
         for (place, field) in fields.iter().enumerate() {
             if let Some(source) = bound.source(place) {
-                self.coded(&field.to_string(), &Coded::of_any(source, placed.rows), placed)?;
+                self.column(&field.to_string(), source, placed)?;
             }
         }
-        for (&row, &place) in placed.rows.iter().zip(placed.places) {
+        for (&row, &cell) in placed.rows.iter().zip(placed.cells) {
             let Some(others) = others.as_ref().filter(|others| others.is_valid(row as usize)) else {
                 continue;
             };
             let mut failed = Ok(());
             each_entry(others.value(row as usize), |key, value| {
                 if failed.is_ok() {
-                    failed = self.one(&key, value.get(), place, placed);
+                    failed = self.one(&key, value.get(), cell, placed);
                 }
             });
             failed?;
         }
         self.resources(batch, placed)
+    }
+
+    /// A column of an attribute.
+    fn column(&mut self, label: &str, source: &Source<'_>, placed: &Placed<'_>) -> Result<(), QueryError> {
+        match source {
+            Source::Int(column) => {
+                let column = column.as_primitive::<Int64Type>();
+                let number = |values: &mut Values, row| values.int(column.value(row), placed.control);
+                self.values(label, column, placed, number)
+            }
+            Source::Double(column) => {
+                let column = column.as_primitive::<Float64Type>();
+                let number = |values: &mut Values, row| values.double(column.value(row), placed.control);
+                self.values(label, column, placed, number)
+            }
+            Source::Text(column) => {
+                let column = column.as_string::<i32>();
+                let number = |values: &mut Values, row| values.text(column.value(row), placed.control);
+                self.values(label, column, placed, number)
+            }
+            _ => self.coded(label, &Coded::of_any(source, placed.rows), placed),
+        }
+    }
+
+    /// A column whose rows have values of their own.
+    fn values(
+        &mut self,
+        label: &str,
+        column: &dyn Array,
+        placed: &Placed<'_>,
+        number: impl Fn(&mut Values, usize) -> Result<Option<u32>, QueryError>,
+    ) -> Result<(), QueryError> {
+        if column.null_count() == column.len() {
+            return Ok(());
+        }
+        let values = self.of(label, placed)?;
+        let nulls = column.nulls();
+        for (&row, &cell) in placed.rows.iter().zip(placed.cells) {
+            let row = row as usize;
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                let number = number(values, row)?;
+                values.count(number, cell);
+            }
+        }
+        Ok(())
     }
 
     /// A column whose rows have numbers of values.
@@ -210,40 +256,33 @@ impl Counts {
             return Ok(());
         }
         let values = self.of(label, placed)?;
-        let mut slots: Vec<Option<Option<usize>>> = vec![None; coded.values.len()];
-        for (&code, &place) in coded.codes.iter().zip(placed.places).filter(|(code, _)| **code != 0) {
-            let known = &mut slots[code as usize];
-            let slot = match *known {
-                Some(slot) => slot,
+        let mut numbers: Vec<Option<Option<u32>>> = vec![None; coded.values.len()];
+        for (&code, &cell) in coded.codes.iter().zip(placed.cells).filter(|(code, _)| **code != 0) {
+            let known = &mut numbers[code as usize];
+            let number = match *known {
+                Some(number) => number,
                 None => {
-                    let slot =
-                        values.slot(text(&coded.values[code as usize]), placed.grid, placed.control)?;
-                    *known = Some(slot);
-                    slot
+                    let number = values.number(text(&coded.values[code as usize]), placed.control)?;
+                    *known = Some(number);
+                    number
                 }
             };
-            values.count(slot, place);
+            values.count(number, cell);
         }
         Ok(())
     }
 
     /// A value without a column, as it is written.
-    fn one(
-        &mut self,
-        key: &str,
-        written: &str,
-        place: (usize, usize),
-        placed: &Placed<'_>,
-    ) -> Result<(), QueryError> {
+    fn one(&mut self, key: &str, written: &str, cell: usize, placed: &Placed<'_>) -> Result<(), QueryError> {
         if !self.texts.contains_key(key) {
             let label = Field::Attribute { scope: Scope::Span, key: key.to_owned() }.to_string();
             self.texts.insert(key.to_owned(), Texts { label, known: HashMap::new() });
         }
         let lost = || QueryError::Failed("a key is lost".to_owned());
         let texts = self.texts.get_mut(key).ok_or_else(lost)?;
-        if let Some(&slot) = texts.known.get(written) {
+        if let Some(&number) = texts.known.get(written) {
             let values = self.all.get_mut(&texts.label).ok_or_else(lost)?;
-            values.count(Some(slot), place);
+            values.count(Some(number), cell);
             return Ok(());
         }
         let value = Value::parse(written).map_or(Datum::Nil, datum);
@@ -252,12 +291,12 @@ impl Counts {
         }
         let label = texts.label.clone();
         let values = self.of(&label, placed)?;
-        let slot = values.slot(text(&value), placed.grid, placed.control)?;
-        values.count(slot, place);
-        if let Some(slot) = slot {
+        let number = values.number(text(&value), placed.control)?;
+        values.count(number, cell);
+        if let Some(number) = number {
             placed.control.take_memory(written.len() + 32)?;
             let texts = self.texts.get_mut(key).ok_or_else(lost)?;
-            texts.known.insert(written.into(), slot);
+            texts.known.insert(written.into(), number);
         }
         Ok(())
     }
@@ -270,11 +309,11 @@ impl Counts {
             return Ok(());
         };
         let Some(texts) = column.values().as_string_opt::<i32>() else { return Ok(()) };
-        let mut by_code: HashMap<i32, Vec<(usize, usize)>> = HashMap::new();
-        for (&row, &place) in placed.rows.iter().zip(placed.places) {
-            by_code.entry(column.keys().value(row as usize)).or_default().push(place);
+        let mut by_code: HashMap<i32, Vec<usize>> = HashMap::new();
+        for (&row, &cell) in placed.rows.iter().zip(placed.cells) {
+            by_code.entry(column.keys().value(row as usize)).or_default().push(cell);
         }
-        for (code, places) in by_code {
+        for (code, cells) in by_code {
             let Some(code) = usize::try_from(code).ok().filter(|code| *code < texts.len()) else { continue };
             let members = parse_map(texts.value(code)).unwrap_or_default();
             let attributes = members.into_iter().find_map(|(member, value)| match value {
@@ -288,26 +327,20 @@ impl Counts {
                 }
                 let label = Field::Attribute { scope: Scope::Resource, key }.to_string();
                 let values = self.of(&label, placed)?;
-                let slot = values.slot(text(&value), placed.grid, placed.control)?;
-                places.iter().for_each(|&place| values.count(slot, place));
+                let number = values.number(text(&value), placed.control)?;
+                cells.iter().for_each(|&cell| values.count(number, cell));
             }
         }
         Ok(())
     }
 
-    fn merge(&mut self, other: Self, grid: Grid, control: &Control) -> Result<(), QueryError> {
+    fn merge(&mut self, other: Self, control: &Control) -> Result<(), QueryError> {
         for (label, theirs) in other.all {
             let Some(ours) = self.all.get_mut(&label) else {
                 self.all.insert(label, theirs);
                 continue;
             };
-            ours.totals.merge(&theirs.totals);
-            ours.too_many |= theirs.too_many;
-            for (text, slot) in theirs.known {
-                if let Some(place) = ours.slot(text, grid, control)? {
-                    ours.slots[place].1.merge(&theirs.slots[slot].1);
-                }
-            }
+            ours.merge(theirs, control)?;
         }
         Ok(())
     }
@@ -319,7 +352,7 @@ impl Counts {
         for (label, values) in self.all {
             let mut too_many = values.too_many;
             for (side, name) in SIDES.into_iter().enumerate() {
-                let total = &values.totals.0[side];
+                let total = values.total(side);
                 if total.iter().all(|count| *count == 0) {
                     continue;
                 }
@@ -328,21 +361,16 @@ impl Counts {
                 };
                 out.push(Series {
                     labels: labels(format!("{name}_total"), Json::Null),
-                    samples: samples(total),
+                    samples: samples(&total),
                     exemplars: Vec::new(),
                 });
-                let mut ranked: Vec<(u64, &Json, &[u64])> = values
-                    .slots
-                    .iter()
-                    .map(|(value, cells)| (cells.0[side].iter().sum(), value, cells.0[side].as_slice()))
-                    .filter(|(count, ..)| *count > 0)
-                    .collect();
-                ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.to_string().cmp(&b.1.to_string())));
+                let mut ranked = values.of_side(side);
+                ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
                 too_many |= ranked.len() > top;
-                for (_, value, counts) in ranked.into_iter().take(top) {
+                for (_, text, counts) in ranked.into_iter().take(top) {
                     out.push(Series {
-                        labels: labels(name.to_owned(), value.clone()),
-                        samples: samples(counts),
+                        labels: labels(name.to_owned(), serde_json::from_str(text).unwrap_or_default()),
+                        samples: samples(&counts),
                         exemplars: Vec::new(),
                     });
                 }
@@ -361,9 +389,4 @@ fn text(value: &Datum<'_>) -> String {
     let mut text = String::new();
     stats::write(value, &mut text);
     text
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an answer has doubles")]
-const fn counted(count: u64) -> f64 {
-    count as f64
 }

@@ -6,6 +6,7 @@ mod exemplars;
 mod powers;
 mod read;
 mod series;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -94,10 +95,6 @@ impl Asked<'_> {
         Ok(match metrics {
             Metrics::Literal(literal) => Numbers::Same(combine::number(literal)),
             Metrics::Of { spans, function: Function::Compare { filter, top, between }, .. } => {
-                let Some(spans) = spans.single() else {
-                    let message = "`compare` is answered of spans that a single filter finds".to_owned();
-                    return Err(QueryError::Unsupported { message, at: None });
-                };
                 let top = usize::try_from(*top).unwrap_or(1);
                 let compared = compare::Compared { spans, selection: filter, between: *between, top };
                 let (series, scanned) = compare::series(self.queries, self.grid, &compared, self.control)?;

@@ -27,12 +27,20 @@ pub(super) fn read(
         all.all(|field| field.is_of_one_span())
     });
     match single {
-        Some(filter) => columns(queries, grid, filter, function, by, &fields, control),
+        Some(filter) => columns(queries, grid, &filter, function, by, &fields, control),
         None => {
             let mut groups = Groups::default();
+            // Most have what the one before has.
+            let mut last: Option<(Vec<Datum<'static>>, usize)> = None;
             let scanned = traces::each(queries, spans, &fields, grid.range(), control, |left, values| {
                 let (by, value) = values.split_at(by.len());
-                let place = groups.place(by.to_vec(), grid, control)?;
+                let place = match &last {
+                    Some((known, place)) if known == by => *place,
+                    _ => groups.place(by.to_vec(), grid, control)?,
+                };
+                if last.as_ref().is_none_or(|(_, known)| *known != place) {
+                    last = Some((by.to_vec(), place));
+                }
                 let value = value.first().unwrap_or(&Datum::Nil);
                 if groups.add(place, grid.interval(left.start), function, value) && grid.exemplars > 0 {
                     groups.seen(place, (left.start, left.trace), function, value, grid);

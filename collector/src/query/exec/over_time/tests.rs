@@ -39,6 +39,11 @@ fn numbers_are_those_of_what_was_sent() {
         ("{} | count_over_time()", &[("count_over_time", 9_000.0)]),
         ("{ status = error } | count_over_time()", &[("count_over_time", 900.0)]),
         ("{} | rate()", &[("rate", 9_000.0 / 10.000_000_001)]),
+        // As Grafana asks for the roots of traces.
+        (
+            "{ nestedSetParent < 0 && true } | count_over_time() by (status)",
+            &[("error", 300.0), ("unset", 2_700.0)],
+        ),
         (
             "{} | count_over_time() by (name)",
             &[("chat", 3_000.0), ("execute_tool", 3_000.0), ("invoke_agent", 3_000.0)],
@@ -183,7 +188,7 @@ fn what_cannot_be_answered_is_told() {
         ("{}", None, "no numbers over time"),
         ("{} | rate()", Some(0), "step is 0"),
         ("{} | rate()", Some(1), "at most 11000"),
-        ("{} >> {} | compare({ status = error })", None, "a single filter"),
+        (&format!("{} | rate()", ["{}"; 65].join(" && ")), None, "more than 64 span filters"),
     ] {
         let error = ask(&queries, q, step).unwrap_err().to_string();
         assert!(error.contains(wanted), "{q}: {error}");
@@ -253,8 +258,27 @@ fn what_tells_a_selection_from_the_others_is_counted() {
     let total = found.iter().find(|(kind, ..)| kind == "selection_total name").unwrap();
     assert!((total.2 - 2.0).abs() < f64::EPSILON, "{total:?}");
 
-    let refused = ask(&queries, "{} >> {} | compare({ status = error })", None);
-    assert!(matches!(refused, Err(QueryError::Unsupported { .. })), "{refused:?}");
+    let found = compared(
+        &queries,
+        "{ nestedSetParent < 0 && true } | compare({ nestedSetParent < 0 && status = error })",
+    );
+    let total = found.iter().find(|(kind, ..)| kind == "selection_total name").unwrap();
+    assert!((total.2 - 300.0).abs() < f64::EPSILON, "{total:?}");
+
+    // Of related spans, and a selection that whole traces tell: each tool's agent is its trace's root.
+    for (q, selected, others) in [
+        ("{ status = error } >> { name != `` } | compare({ name = `chat` })", 300.0, 300.0),
+        (
+            "{ name = `chat` } | compare({ span:childCount = 0 && rootName = `invoke_agent` && status = error })",
+            300.0,
+            2_700.0,
+        ),
+    ] {
+        let found = compared(&queries, q);
+        let total = |kind: &str| found.iter().find(|(name, ..)| name == kind).unwrap().2;
+        let (a, b) = (total("selection_total name"), total("baseline_total name"));
+        assert!((a - selected).abs() + (b - others).abs() < f64::EPSILON, "{q}: {a} and {b}");
+    }
 }
 
 /// Every exemplar is a span that its series counts, of its interval, and there are some of every part of the time.

@@ -55,7 +55,7 @@ fn values(program: &Program, trace: &Trace, field: &Field) -> Vec<Datum<'static>
             }
             Intrinsic::Parent => {
                 let of = |row: &super::tree::Row| {
-                    row.parent.map_or(Datum::Nil, |parent| Datum::Text(hex::encode(parent).into()))
+                    row.parent.map_or(Datum::Nil, |parent| Datum::Text(format!("{parent:016x}").into()))
                 };
                 trace.rows.iter().map(of).collect()
             }

@@ -1,6 +1,7 @@
 //! Questions about whole traces: how spans are related, and what sets of them come to.
 
 mod fill;
+mod gather;
 mod latest;
 mod plan;
 mod read;
@@ -13,5 +14,6 @@ mod latest_tests;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::read::TraceId;
 pub(super) use self::search::{answer, comes_to_numbers, each};
 pub(super) use self::spansets::owned;

@@ -4,12 +4,9 @@
 use crate::query::engine::{Must, QueryError};
 use crate::query::exec::filter::Condition;
 use crate::query::traceql::{
-    Aggregate, BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Literal, Pipeline, Scalar, Scope,
-    Spanset, SpansetOp, Stage, datum, is_duration, with_roots,
+    Aggregate, BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Literal, MOST_FILTERS, Pipeline,
+    Scalar, Scope, Spanset, SpansetOp, Stage, datum, is_duration,
 };
-
-/// Filters of a query at most: there is a bit for each.
-const MAX_LEAVES: usize = 64;
 
 /// A pipeline that can be put to traces.
 pub(super) struct Program {
@@ -84,6 +81,17 @@ impl Program {
         Ok(program)
     }
 
+    /// One that shows nothing, and reads these fields of spans that are in the answer.
+    pub(super) fn of(pipeline: &Pipeline, fields: &[Field]) -> Result<Self, QueryError> {
+        let mut program = Self::new(pipeline)?;
+        program.fields.truncate(program.telling);
+        program.shown.clear();
+        for field in fields {
+            program.field(field);
+        }
+        Ok(program)
+    }
+
     /// Reads what is told of every trace that is found, too.
     pub(super) fn with_summary(mut self) -> Self {
         for field in [Field::Intrinsic(Intrinsic::Name), service(), Field::Intrinsic(Intrinsic::Status)] {
@@ -139,7 +147,7 @@ impl Program {
                 }
                 Stage::Where { op, left, right } => {
                     // It takes no place from those that are written.
-                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MAX_LEAVES / 2);
+                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MOST_FILTERS / 2);
                     let implied = implied.map(|implied| Filter { expr: Some(both(filter, implied)) });
                     let implies = implied.and_then(|implied| self.leaf(&implied).ok());
                     Step::Where { op: *op, left: self.number(left)?, right: self.number(right)?, implies }
@@ -167,7 +175,7 @@ impl Program {
     }
 
     fn leaf(&mut self, filter: &Filter) -> Result<usize, QueryError> {
-        let expr = filter.expr.clone().map(with_roots);
+        let Filter { expr } = filter.with_roots();
         let fields = Filter { expr: expr.clone() }.fields();
         fields.iter().for_each(|field| self.show(field));
         let alone =
@@ -179,8 +187,11 @@ impl Program {
             }
             expr => (expr, None),
         };
-        if self.leaves.len() == MAX_LEAVES {
-            return Err(QueryError::invalid(format!("the query has more than {MAX_LEAVES} span filters")));
+        // There is a bit for each.
+        if self.leaves.len() == MOST_FILTERS {
+            let message =
+                format!("the query has more than {MOST_FILTERS} span filters, which is not answered");
+            return Err(QueryError::Unsupported { message, at: None });
         }
         let known = Filter { expr: known };
         self.leaves.push(Leaf { condition: Condition::new(&known)?, must: known.musts(), rest });
@@ -206,6 +217,11 @@ impl Program {
     /// Whether a trace with spans that fulfil these filters may be in the answer.
     pub(super) fn may_match(&self, fulfilled: u64) -> bool {
         may_match(&self.steps, fulfilled)
+    }
+
+    /// The filters of which every span in the answer fulfils one.
+    pub(super) fn left(&self) -> u64 {
+        left(&self.steps)
     }
 
     /// The filters that some span of every trace in the answer fulfils.
@@ -284,7 +300,28 @@ fn may_match(steps: &[Step], fulfilled: u64) -> bool {
     })
 }
 
+/// The filters of which every span that is left fulfils one.
+fn left(steps: &[Step]) -> u64 {
+    let last = steps.iter().rev().find_map(|step| match step {
+        Step::Spans(set) => Some(set.left()),
+        _ => None,
+    });
+    last.unwrap_or(u64::MAX)
+}
+
 impl Set {
+    fn left(&self) -> u64 {
+        match self {
+            Self::Leaf(leaf) => 1 << leaf,
+            Self::Pipeline(steps) => left(steps),
+            Self::Related(op, left, right) => match op {
+                SpansetOp::And | SpansetOp::Or => left.left() | right.left(),
+                op if op.is_union() => left.left() | right.left(),
+                _ => right.left(),
+            },
+        }
+    }
+
     fn may_match(&self, fulfilled: u64) -> bool {
         match self {
             Self::Leaf(leaf) => fulfilled >> leaf & 1 == 1,

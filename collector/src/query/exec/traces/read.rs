@@ -1,24 +1,23 @@
-//! Which traces may be in an answer, and their spans.
+//! Which traces may be in an answer.
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
-use arrow_array::{Array as _, RecordBatch};
 use hashbrown::{HashMap, HashSet};
 
+use super::gather::trace_size;
 use super::plan::{Leaf, Program};
-use super::spansets::owned;
 use super::tree::{Row, Trace};
-use crate::query::engine::{Columns, Control, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange};
-use crate::query::exec::render::Keys;
+use crate::query::engine::{
+    Columns, Control, Flow, Must, Order, QueryError, Scan, SpanColumn, Table, TimeRange,
+};
 use crate::query::exec::{Queries, bind, parallel};
-use crate::query::traceql::{Datum, Field};
+use crate::query::traceql::Field;
 
-/// Up to so many traces are looked up in the index; for more, all spans of the time are read.
-const MOST_LOOKED_UP: usize = 512;
 /// Bytes of a trace that may be in the answer: in a map, and where it waits to be looked up.
 const CANDIDATE_BYTES: usize = 96;
 
-pub(super) type TraceId = [u8; 16];
+pub(in crate::query::exec) type TraceId = [u8; 16];
 
 /// What is known of a trace before all of its spans are read.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +39,15 @@ fn note(all: &mut Candidates, id: TraceId, seen: Seen) {
 
 /// Reads for a program.
 pub(super) struct Reader<'a> {
-    queries: &'a Queries,
-    program: &'a Program,
-    control: &'a Control,
+    pub(super) queries: &'a Queries,
+    pub(super) program: &'a Program,
+    pub(super) control: &'a Control,
     /// The filters that every span fulfils.
     always: u64,
     /// The filter that candidates are looked for by; by all of them if none.
     by: Option<usize>,
+    /// Whether fields that tell nothing are only read of spans that may be left.
+    pub(super) only_left: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -54,7 +55,7 @@ impl<'a> Reader<'a> {
         let leaves = program.leaves.iter().enumerate();
         let all = leaves.filter(|(_, leaf)| leaf.condition.is_of_all());
         let always = all.fold(0, |mask, (place, _)| mask | 1 << place);
-        Self { queries, program, control, always, by: None }
+        Self { queries, program, control, always, by: None, only_left: false }
     }
 
     /// Looks for candidates by the filter alone that some span of every trace in the answer fulfils and that leaves the least to
@@ -77,8 +78,32 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The same by a look at some of the spans, where the index does not tell: worth it where all candidates are read.
+    pub(super) fn choose_by_look(&mut self, time: TimeRange) -> Result<(), QueryError> {
+        self.choose(time)?;
+        if self.by.is_some() {
+            return Ok(());
+        }
+        let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
+        let mut kept = vec![0_u64; self.program.leaves.len()];
+        let mut any = 0;
+        if let Some(part) = parts.get(parts.len() / 2) {
+            part.read(self.control, &mut |batch| {
+                let rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
+                for mask in self.fulfilled(batch, &rows)? {
+                    any += u64::from(mask != 0);
+                    kept.iter_mut().enumerate().for_each(|(leaf, kept)| *kept += mask >> leaf & 1);
+                }
+                Ok(Flow::Continue)
+            })?;
+        }
+        let told = self.program.required().filter(|leaf| self.always >> leaf & 1 == 0);
+        self.by = told.min_by_key(|leaf| kept[*leaf]).filter(|leaf| kept[*leaf] < any / 2);
+        Ok(())
+    }
+
     /// The columns of these filters, and these.
-    fn columns(
+    pub(super) fn columns(
         leaves: &[Leaf],
         fixed: &[&'static str],
         fields: &[Field],
@@ -94,7 +119,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Of each row of a batch the filters that it fulfils; only these rows are looked at.
-    fn fulfilled(&self, batch: &RecordBatch, rows: &[u32]) -> Result<Vec<u64>, QueryError> {
+    pub(super) fn fulfilled(&self, batch: &RecordBatch, rows: &[u32]) -> Result<Vec<u64>, QueryError> {
         let mut masks = vec![self.always; batch.num_rows()];
         for (place, leaf) in self.program.leaves.iter().enumerate() {
             if self.always >> place & 1 == 0 {
@@ -137,22 +162,19 @@ impl<'a> Reader<'a> {
         let starts = column(batch, "start")?;
         let starts = starts.as_primitive::<TimestampNanosecondType>();
         let rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
-        let (masks, nothing) = if let Some(leaf) = self.by {
+        let before = seen.len();
+        let mut noted = |row: usize, fulfilled: u64| {
+            let id: TraceId = traces.value(row).try_into().unwrap_or_default();
+            note(seen, id, Seen { fulfilled, earliest: starts.value(row) });
+        };
+        if let Some(leaf) = self.by {
             // Of the other filters it is not known what they let through.
-            let mut masks = vec![0; batch.num_rows()];
-            keep(&self.program.leaves[leaf], batch, &rows, |row| masks[row] = u64::MAX)?;
-            (masks, Some(0))
+            keep(&self.program.leaves[leaf], batch, &rows, |row| noted(row, u64::MAX))?;
         } else {
             let every = self.program.may_match(self.always);
-            (self.fulfilled(batch, &rows)?, (!every).then_some(self.always))
-        };
-        let before = seen.len();
-        for (row, &mask) in masks.iter().enumerate() {
-            if Some(mask) == nothing {
-                continue;
-            }
-            let id: TraceId = traces.value(row).try_into().unwrap_or_default();
-            note(seen, id, Seen { fulfilled: mask, earliest: starts.value(row) });
+            let masks = self.fulfilled(batch, &rows)?;
+            let of_use = masks.iter().enumerate().filter(|(_, mask)| every || **mask != self.always);
+            of_use.for_each(|(row, mask)| noted(row, *mask));
         }
         self.control.take_memory((seen.len() - before) * CANDIDATE_BYTES)
     }
@@ -195,12 +217,15 @@ impl<'a> Reader<'a> {
         let each = |seen: &mut Candidates, batch: &RecordBatch| self.add(seen, batch);
         let (all, read) = parallel::fold(&parts, self.control, each)?;
         *scanned += read;
+        let taken = seen.len() + all.iter().map(Candidates::len).sum::<usize>();
         for mut more in all {
             if more.len() > seen.len() {
                 std::mem::swap(seen, &mut more);
             }
             more.into_iter().for_each(|(id, more)| note(seen, id, more));
         }
+        // Some were found by several threads.
+        self.control.give_memory((taken - seen.len()) * CANDIDATE_BYTES);
         Ok(())
     }
 
@@ -210,7 +235,10 @@ impl<'a> Reader<'a> {
         self.add_all(&mut seen, time, scanned)?;
         let mut found = self.waiting(&seen, &HashSet::new());
         found.sort_unstable();
-        Ok(found.into_iter().map(|(_, id)| id).collect())
+        let found: Vec<TraceId> = found.into_iter().map(|(_, id)| id).collect();
+        self.control.take_memory(found.len() * size_of::<TraceId>())?;
+        self.control.give_memory(seen.len() * CANDIDATE_BYTES);
+        Ok(found)
     }
 
     /// The candidates that may be in the answer and are not done with, and when they began at the latest.
@@ -231,81 +259,6 @@ impl<'a> Reader<'a> {
         // What is given back later is all of it.
         self.control.take_memory(trace_size(&trace).saturating_sub(before))?;
         Ok(trace)
-    }
-
-    /// The spans of some traces, with these fields as far as single spans have them; of many traces, those of a time only.
-    pub(super) fn rows(
-        &self,
-        ids: &[TraceId],
-        fields: &[Field],
-        time: TimeRange,
-        scanned: &mut u64,
-    ) -> Result<HashMap<TraceId, Vec<Row>>, QueryError> {
-        let wanted: HashSet<TraceId> = ids.iter().copied().collect();
-        let own: Vec<Field> = fields.iter().filter(|field| field.is_of_one_span()).cloned().collect();
-        let places: Vec<Option<usize>> =
-            fields.iter().map(|field| own.iter().position(|known| known == field)).collect();
-        let fixed = ["trace_id", "span_id", "parent_span_id", "start", "duration_ns"];
-        let looked_up = ids.len() <= MOST_LOOKED_UP;
-        let must = if looked_up {
-            vec![Must::AnyOf(ids.iter().copied().map(Must::Trace).collect())]
-        } else {
-            Vec::new()
-        };
-        let time = if looked_up { TimeRange::ALL } else { time };
-        let columns = Columns::Some(Self::columns(&self.program.leaves, &fixed, &own)?);
-        let scan = Scan { table: Table::Spans, time, must, columns, order: Order::Any };
-        let parts = self.queries.engine.parts(&scan)?;
-        let each = |all: &mut HashMap<TraceId, Vec<Row>>, batch: &RecordBatch| {
-            self.read(all, batch, &wanted, &own, &places)
-        };
-        let (all, read) = parallel::fold(&parts, self.control, each)?;
-        *scanned += read;
-        let mut all = all.into_iter();
-        let mut rows = all.next().unwrap_or_default();
-        for (id, more) in all.flatten() {
-            rows.entry(id).or_default().extend(more);
-        }
-        Ok(rows)
-    }
-
-    fn read(
-        &self,
-        all: &mut HashMap<TraceId, Vec<Row>>,
-        batch: &RecordBatch,
-        wanted: &HashSet<TraceId>,
-        own: &[Field],
-        places: &[Option<usize>],
-    ) -> Result<(), QueryError> {
-        let keys = Keys::new(batch)?;
-        let count = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
-        let rows: Vec<u32> =
-            (0..count).filter(|&row| wanted.contains(&keys.trace_id(row as usize))).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let masks = self.fulfilled(batch, &rows)?;
-        let bound = bind::Bound::new(own, batch)?;
-        let parents = batch.column_by_name("parent_span_id");
-        let mut bytes = 0;
-        for row in rows.iter().map(|&row| row as usize) {
-            let values =
-                places.iter().map(|place| place.map_or(Datum::Nil, |place| owned(bound.value(place, row))));
-            let values: Box<[Datum<'static>]> = values.collect();
-            let parent = parents
-                .filter(|parents| !parents.is_null(row))
-                .and_then(|parents| parents.as_fixed_size_binary().value(row).try_into().ok());
-            bytes += size_of::<Row>() + values.iter().map(size).sum::<usize>();
-            all.entry(keys.trace_id(row)).or_default().push(Row {
-                id: keys.span_id(row),
-                parent,
-                start: keys.start(row),
-                duration: keys.duration(row),
-                fulfils: masks[row],
-                values,
-            });
-        }
-        self.control.take_memory(bytes)
     }
 }
 
@@ -348,20 +301,4 @@ fn newest(parts: &[((i64, i64), u64)], wanted: u64) -> i64 {
         if since(middle) >= wanted { low = middle } else { high = middle - 1 }
     }
     low
-}
-
-/// Bytes of a value, about.
-fn size(value: &Datum<'_>) -> usize {
-    size_of::<Datum<'_>>()
-        + match value {
-            Datum::Text(text) => text.len(),
-            Datum::List(values) | Datum::Each(values) => values.iter().map(size).sum(),
-            _ => 0,
-        }
-}
-
-/// Bytes of a trace, about.
-pub(super) fn trace_size(trace: &Trace) -> usize {
-    let rows = trace.rows.iter();
-    rows.map(|row| size_of::<Row>() + row.values.iter().map(size).sum::<usize>()).sum()
 }

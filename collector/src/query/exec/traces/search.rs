@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
+use super::gather::{Together, trace_size};
 use super::plan::{Program, service};
-use super::read::{Reader, TraceId, trace_size};
+use super::read::{Reader, TraceId};
 use super::spansets::{Spans, evaluate};
-use super::tree::{Row, Trace};
+use super::tree::{Row, SpanId, Trace};
 use crate::query::engine::{Control, QueryError, TimeRange};
 use crate::query::exec::bind::borrowed;
 use crate::query::exec::{Queries, bounded, parallel, stats, time_range};
 use crate::query::search::{FoundSet, FoundSpan, FoundTrace, SearchAnswer, SearchRequest, ServiceSpans};
-use crate::query::traceql::{Body, Datum, Field, Intrinsic, Pipeline, Stage, parse};
+use crate::query::traceql::{Body, Datum, Field, Intrinsic, Pipeline, parse};
 
 const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_SPANS: usize = 3;
@@ -56,7 +57,7 @@ pub(in crate::query::exec) fn comes_to_numbers() -> QueryError {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::query::exec) struct Left {
     pub(in crate::query::exec) trace: TraceId,
-    pub(in crate::query::exec) span: [u8; 8],
+    pub(in crate::query::exec) span: SpanId,
     pub(in crate::query::exec) start: i64,
     pub(in crate::query::exec) duration: i64,
 }
@@ -71,9 +72,7 @@ pub(in crate::query::exec) fn each(
     control: &Control,
     mut visit: impl FnMut(Left, &[Datum<'static>]) -> Result<(), QueryError>,
 ) -> Result<u64, QueryError> {
-    let mut pipeline = pipeline.clone();
-    pipeline.stages.push(Stage::Select(fields.to_vec()));
-    let program = Program::new(&pipeline)?;
+    let program = Program::of(pipeline, fields)?;
     let reader = Reader::new(queries, &program, control);
     let memory = queries.limits.memory;
     let mut search = Search {
@@ -89,9 +88,13 @@ pub(in crate::query::exec) fn each(
     };
     let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
     let wide = search.wide();
-    search.reader.choose(wide)?;
+    search.reader.only_left = true;
+    search.reader.choose_by_look(wide)?;
     let ids = search.reader.all(wide, &mut search.scanned)?;
-    let (mut rest, mut fit) = (&ids[..], FIRST);
+    // Nothing is kept of those that were looked at, so that most of the room is theirs.
+    let room = |bytes: usize, traces: usize| (memory / 4 * 3 / (bytes / traces.max(1)).max(1)).max(1);
+    let weight = search.reader.weight(&ids, &program.fields, wide)?;
+    let (mut rest, mut fit) = (&ids[..], room(weight, ids.len()));
     while !rest.is_empty() {
         let (now, later) = rest.split_at(rest.len().min(fit));
         let looked = search.look(now, &program.fields)?;
@@ -109,7 +112,7 @@ pub(in crate::query::exec) fn each(
             }
         }
         search.give_back(&looked.found);
-        (rest, fit) = (later, search.fit(looked.bytes, now.len()));
+        (rest, fit) = (later, room(looked.bytes, now.len()));
     }
     Ok(search.scanned)
 }
@@ -156,10 +159,8 @@ impl Search<'_> {
 
     /// Those of these traces that are in the answer.
     pub(super) fn look(&mut self, ids: &[TraceId], fields: &[Field]) -> Result<Looked, QueryError> {
-        let mut rows = self.reader.rows(ids, fields, self.wide(), &mut self.scanned)?;
-        let traces: Vec<(TraceId, Vec<Row>)> =
-            ids.iter().filter_map(|id| Some((*id, rows.remove(id)?))).collect();
-        let parts = parallel::in_parts(traces, FIRST, |traces| self.judge(traces, fields))?;
+        let together = self.reader.rows(ids, fields, self.wide(), &mut self.scanned)?;
+        let parts = parallel::in_parts(together, 1, |together| self.judge(together, ids, fields))?;
         let mut looked = Looked::default();
         for part in parts {
             looked.found.extend(part.found);
@@ -169,11 +170,16 @@ impl Search<'_> {
         Ok(looked)
     }
 
-    fn judge(&self, traces: Vec<(TraceId, Vec<Row>)>, fields: &[Field]) -> Result<Looked, QueryError> {
+    fn judge(
+        &self,
+        together: Vec<Together>,
+        ids: &[TraceId],
+        fields: &[Field],
+    ) -> Result<Looked, QueryError> {
         let mut looked = Looked::default();
-        for (id, rows) in traces {
+        for (number, rows) in together.into_iter().flat_map(Together::traces) {
             self.control.check()?;
-            let trace = self.reader.trace(id, rows, fields)?;
+            let trace = self.reader.trace(ids[number], rows, fields)?;
             looked.bytes += trace_size(&trace);
             looked.starts.push(trace.start());
             // It had begun by the end of the time, and was not over before.
@@ -246,7 +252,7 @@ impl Search<'_> {
             })
             .collect();
         FoundSpan {
-            span_id: hex::encode(row.id),
+            span_id: format!("{:016x}", row.id),
             start_unix_nano: row.start,
             duration_ns: row.duration,
             fields,

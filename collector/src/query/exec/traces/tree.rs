@@ -1,14 +1,19 @@
 //! The spans of a trace and how they are related.
 
+use std::num::NonZeroU64;
+
 use hashbrown::HashMap;
 
 use crate::query::traceql::{Datum, SpansetOp};
 
+/// The id of a span, which is never 0, as W3C Trace Context has it: so an optional one takes no more room.
+pub(super) type SpanId = NonZeroU64;
+
 /// A span, as far as a query looks at it.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) id: [u8; 8],
-    pub(super) parent: Option<[u8; 8]>,
+    pub(super) id: SpanId,
+    pub(super) parent: Option<SpanId>,
     pub(super) start: i64,
     pub(super) duration: i64,
     /// Which filters of the query it fulfils.
@@ -41,6 +46,9 @@ pub(super) struct Nested {
     pub(super) parent: i64,
 }
 
+/// Up to so many spans are looked for one by one, which is quicker than in a map.
+const FEW: usize = 16;
+
 /// Places of spans, in order.
 pub(super) type Places = Vec<u32>;
 
@@ -51,12 +59,22 @@ fn place(place: usize) -> u32 {
 impl Trace {
     pub(super) fn new(id: [u8; 16], mut rows: Vec<Row>) -> Self {
         rows.sort_by_key(|row| (row.start, row.id));
-        let mut by_id: HashMap<[u8; 8], u32> = HashMap::with_capacity(rows.len());
-        for (at, row) in rows.iter().enumerate() {
-            by_id.entry(row.id).or_insert_with(|| place(at));
+        let mut by_id: HashMap<SpanId, u32> = HashMap::new();
+        if rows.len() > FEW {
+            by_id.reserve(rows.len());
+            for (at, row) in rows.iter().enumerate() {
+                by_id.entry(row.id).or_insert_with(|| place(at));
+            }
         }
+        let of_id = |id: SpanId| {
+            if rows.len() > FEW {
+                by_id.get(&id).copied()
+            } else {
+                rows.iter().position(|row| row.id == id).map(place)
+            }
+        };
         let parents = rows.iter().enumerate().map(|(at, row)| {
-            let parent = row.parent.and_then(|parent| by_id.get(&parent).copied());
+            let parent = row.parent.and_then(of_id);
             parent.filter(|parent| *parent != place(at))
         });
         let parents = parents.collect();
@@ -193,7 +211,7 @@ impl Trace {
 
     /// Of each span, whether another one with the same parent is marked. Roots have the same: none.
     fn beside(&self, marked: &[bool]) -> Vec<bool> {
-        let mut counts: HashMap<Option<[u8; 8]>, u32> = HashMap::new();
+        let mut counts: HashMap<Option<SpanId>, u32> = HashMap::new();
         for (row, _) in self.rows.iter().zip(marked).filter(|(_, marked)| **marked) {
             *counts.entry(row.parent).or_default() += 1;
         }
@@ -243,7 +261,7 @@ mod tests {
 
     /// Spans in order of their starts; parents by place, which may make rings, be missing or be the span itself.
     fn trace(parents: &[Option<u8>]) -> Trace {
-        let id = |place: u8| [0, 0, 0, 0, 0, 0, 1, place];
+        let id = |place: u8| SpanId::MIN.saturating_add(place.into());
         let rows = parents.iter().zip(0..).map(|(parent, place)| Row {
             id: id(place),
             parent: parent.map(id),
