@@ -10,6 +10,7 @@
 mod answers;
 mod error;
 mod export;
+mod grpc;
 mod health;
 mod jaeger;
 mod metrics;

@@ -1,18 +1,11 @@
 //! The third version of the API over gRPC (`jaeger.api_v3.QueryService`), on the address of all other APIs.
-//!
-//! The frames of gRPC are few, and are written here: a server of gRPC beside that of HTTP would want an address of its own.
 
 use std::collections::HashMap;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::post;
-use http_body::Frame;
-use http_body_util::StreamBody;
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 
@@ -20,13 +13,8 @@ use super::search::Search;
 use super::{operations_of, service_names};
 use crate::api::ApiState;
 use crate::api::error::{ApiError, GrpcError};
+use crate::api::grpc::{Sent, invalid, no_method, read, received, reply};
 use crate::api::routes::answer;
-use crate::query::QueryError;
-
-/// The type of the answers of gRPC.
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// A message begins with whether it is compressed, and its length.
-const PREFIX: usize = 5;
 
 #[derive(Clone, PartialEq, Message)]
 struct GetTraceRequest {
@@ -110,50 +98,25 @@ pub(super) fn routes() -> Router<ApiState> {
 async fn call(
     State(state): State<ApiState>,
     Path(method): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, GrpcError> {
-    let body = body.map_err(|error| invalid(error.body_text()))?;
-    let message = message(&body)?;
+    let body = received(body)?;
     let messages = match method.as_str() {
-        "GetServices" => vec![services(state).await?.encode_to_vec()],
-        "GetOperations" => vec![operations(state, read(message)?).await?.encode_to_vec()],
+        "GetServices" => {
+            let () = read(&body)?;
+            vec![services(state).await?.encode_to_vec()]
+        }
+        "GetOperations" => vec![operations(state, read(&body)?).await?.encode_to_vec()],
         "GetTrace" => {
-            let GetTraceRequest { trace_id } = read(message)?;
+            let GetTraceRequest { trace_id } = read(&body)?;
             traces(
                 answer(state, vec![trace_id], |answers, ids, control| answers.traces(ids, control)).await?,
             )?
         }
-        "FindTraces" => traces(find(state, read(message)?).await?)?,
-        other => {
-            let message = format!("jaeger.api_v3.QueryService has no method {other}");
-            return Err(GrpcError(ApiError::Query(QueryError::Unsupported { message, at: None })));
-        }
+        "FindTraces" => traces(find(state, read(&body)?).await?)?,
+        other => return Err(no_method("jaeger.api_v3.QueryService", other)),
     };
     Ok(reply(messages))
-}
-
-fn invalid(message: impl Into<String>) -> GrpcError {
-    GrpcError(ApiError::invalid(message))
-}
-
-/// The only message of a request.
-fn message(body: &[u8]) -> Result<&[u8], GrpcError> {
-    let (prefix, message) =
-        body.split_at_checked(PREFIX).ok_or_else(|| invalid("the request has no message of gRPC"))?;
-    if prefix[0] != 0 {
-        let message = "the message is compressed; send it as it is".to_owned();
-        return Err(GrpcError(ApiError::Query(QueryError::Unsupported { message, at: None })));
-    }
-    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-    if message.len() != length {
-        let told = format!("the message has {} bytes, its prefix says {length}", message.len());
-        return Err(invalid(told));
-    }
-    Ok(message)
-}
-
-fn read<M: Message + Default>(message: &[u8]) -> Result<M, GrpcError> {
-    M::decode(message).map_err(|error| invalid(format!("the message cannot be read: {error}")))
 }
 
 async fn services(state: ApiState) -> Result<GetServicesResponse, GrpcError> {
@@ -202,21 +165,4 @@ fn traces(found: Traces) -> Result<Vec<Vec<u8>>, GrpcError> {
         return Err(GrpcError(ApiError::NothingFound));
     }
     Ok(found.into_iter().map(|resource_spans| TracesData { resource_spans }.encode_to_vec()).collect())
-}
-
-/// Messages, and that all went well.
-fn reply(messages: Vec<Vec<u8>>) -> Response {
-    let data = messages.into_iter().map(|message| {
-        let mut frame = Vec::with_capacity(PREFIX + message.len());
-        frame.push(0);
-        frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
-        frame.extend_from_slice(&message);
-        Frame::data(Bytes::from(frame))
-    });
-    let mut status = HeaderMap::new();
-    status.insert("grpc-status", HeaderValue::from_static("0"));
-    let frames = data.chain([Frame::trailers(status)]).map(Ok::<_, std::convert::Infallible>);
-    let frames: Vec<_> = frames.collect();
-    let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-    ([(header::CONTENT_TYPE, GRPC)], body).into_response()
 }

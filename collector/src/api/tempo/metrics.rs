@@ -42,12 +42,15 @@ pub(super) async fn range(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
+    Ok(reply(&headers, &over_range(state, &Asked::new(parameters)?).await?))
+}
+
+pub(super) async fn over_range(state: ApiState, asked: &Asked) -> Result<QueryRangeResponse, TempoError> {
     let step = |start, end| match asked.text("step") {
         None => Ok(Some(usual_step(start, end))),
         Some(text) => step(text).map(Some),
     };
-    let found = found(state, &asked, step).await?;
+    let found = found(state, asked, step).await?;
     let series = found.series.iter().map(|series| TimeSeries {
         labels: labels(series),
         samples: series
@@ -59,7 +62,7 @@ pub(super) async fn range(
     });
     let series = series.collect();
     let metrics = Some(metrics(found.scanned));
-    Ok(reply(&headers, &QueryRangeResponse { series, metrics, message: message(&found) }))
+    Ok(QueryRangeResponse { series, metrics, message: message(&found) })
 }
 
 pub(super) async fn instant(
@@ -67,15 +70,18 @@ pub(super) async fn instant(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
-    let found = found(state, &asked, |_, _| Ok(None)).await?;
+    Ok(reply(&headers, &over_all(state, &Asked::new(parameters)?).await?))
+}
+
+pub(super) async fn over_all(state: ApiState, asked: &Asked) -> Result<QueryInstantResponse, TempoError> {
+    let found = found(state, asked, |_, _| Ok(None)).await?;
     let series = found.series.iter().filter_map(|series| {
         let &(_, value) = series.samples.first()?;
         Some(InstantSeries { labels: labels(series), value })
     });
     let series = series.collect();
     let metrics = Some(metrics(found.scanned));
-    Ok(reply(&headers, &QueryInstantResponse { series, metrics, message: message(&found) }))
+    Ok(QueryInstantResponse { series, metrics, message: message(&found) })
 }
 
 /// What there is to say of an answer: hints that it did not need.

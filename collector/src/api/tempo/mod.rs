@@ -2,6 +2,7 @@
 //! over time.
 //! Answers are JSON, or protobuf for those who accept it; errors are plain text, as Tempo's are.
 
+mod grpc;
 mod messages;
 mod metrics;
 mod search;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/api/echo", get(|| async { "echo" }))
         .route("/status/buildinfo", get(build))
         .route("/api/status/buildinfo", get(build))
+        .merge(grpc::routes())
 }
 
 /// All of them, for those who ask at `/tempo`.

@@ -25,14 +25,17 @@ pub(super) async fn search(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
+    Ok(reply(&headers, &found(state, &Asked::new(parameters)?).await?))
+}
+
+pub(super) async fn found(state: ApiState, asked: &Asked) -> Result<SearchResponse, TempoError> {
     let (start, end) = asked.range()?;
     let (limit, spans) = (asked.number("limit")?, asked.number("spss")?);
     if limit == Some(0) {
         return Err(invalid("invalid limit: must be a positive number"));
     }
     let by_query = asked.text("q").is_some();
-    let q = query(&asked)?;
+    let q = query(asked)?;
     // None of them is all of them.
     let spans_per_set = if spans == Some(0) { Some(MOST_SPANS) } else { spans };
     let request = SearchRequest { q, start, end, limit, spans_per_set, ..SearchRequest::default() };
@@ -45,7 +48,7 @@ pub(super) async fn search(
         inspected_spans: found.scanned,
     };
     let traces = found.traces.into_iter().map(|trace| shown(trace, by_query)).collect();
-    Ok(reply(&headers, &SearchResponse { traces, metrics: Some(metrics) }))
+    Ok(SearchResponse { traces, metrics: Some(metrics) })
 }
 
 /// Spans of a set when all of them are asked for.

@@ -37,7 +37,7 @@ fn filter(asked: &Asked) -> String {
     asked.text("q").filter(|q| parse_filter(q).is_ok()).unwrap_or_default().to_owned()
 }
 
-async fn all_names(state: ApiState, asked: &Asked) -> Result<TagNamesAnswer, TempoError> {
+async fn known_names(state: ApiState, asked: &Asked) -> Result<TagNamesAnswer, TempoError> {
     let (start, end) = asked.range()?;
     if scope(asked)? == Some(INTRINSIC) {
         return Ok(TagNamesAnswer::default());
@@ -52,9 +52,12 @@ pub(super) async fn names(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
-    let wanted = scope(&asked)?;
-    let known = all_names(state, &asked).await?;
+    Ok(reply(&headers, &all_names(state, &Asked::new(parameters)?).await?))
+}
+
+pub(super) async fn all_names(state: ApiState, asked: &Asked) -> Result<TagNames, TempoError> {
+    let wanted = scope(asked)?;
+    let known = known_names(state, asked).await?;
     let of_scope = |scope: &str| wanted.is_none_or(|wanted| wanted == scope);
     let mut names: BTreeSet<String> =
         known.scopes.into_iter().filter(|(scope, _)| of_scope(scope)).flat_map(|(_, names)| names).collect();
@@ -63,7 +66,7 @@ pub(super) async fn names(
         names.extend(intrinsics());
     }
     let limit = asked.limit()?.unwrap_or(usize::MAX);
-    Ok(reply(&headers, &TagNames { tag_names: names.into_iter().take(limit).collect() }))
+    Ok(TagNames { tag_names: names.into_iter().take(limit).collect() })
 }
 
 pub(super) async fn scoped_names(
@@ -71,10 +74,13 @@ pub(super) async fn scoped_names(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
-    let wanted = scope(&asked)?;
+    Ok(reply(&headers, &names_by_scope(state, &Asked::new(parameters)?).await?))
+}
+
+pub(super) async fn names_by_scope(state: ApiState, asked: &Asked) -> Result<TagNamesV2, TempoError> {
+    let wanted = scope(asked)?;
     let limit = asked.limit()?.unwrap_or(usize::MAX);
-    let mut known = all_names(state, &asked).await?;
+    let mut known = known_names(state, asked).await?;
     let mut scopes = Vec::new();
     for scope in SCOPES.into_iter().filter(|scope| wanted.is_none_or(|wanted| wanted == *scope)) {
         if let Some(mut tags) = known.scopes.remove(scope) {
@@ -85,7 +91,7 @@ pub(super) async fn scoped_names(
     if wanted.is_none_or(|wanted| wanted == INTRINSIC) {
         scopes.push(TagScope { name: INTRINSIC.to_owned(), tags: intrinsics().take(limit).collect() });
     }
-    Ok(reply(&headers, &TagNamesV2 { scopes }))
+    Ok(TagNamesV2 { scopes })
 }
 
 fn keywords(values: &[&str]) -> Vec<TagValue> {
@@ -134,18 +140,21 @@ pub(super) async fn values(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
+    Ok(reply(&headers, &texts_of(state, &Asked::new(parameters)?, &tag).await?))
+}
+
+pub(super) async fn texts_of(state: ApiState, asked: &Asked, tag: &str) -> Result<TagValues, TempoError> {
     // The names that this version of the API has for what is no attribute.
-    let field = match tag.as_str() {
+    let field = match tag {
         "name" => Field::Intrinsic(Intrinsic::Name),
         "status.code" | "status" => Field::Intrinsic(Intrinsic::Status),
         "root.name" => Field::Intrinsic(Intrinsic::RootName),
         "root.service.name" => Field::Intrinsic(Intrinsic::RootServiceName),
-        _ => Field::Attribute { scope: Scope::Any, key: tag },
+        _ => Field::Attribute { scope: Scope::Any, key: tag.to_owned() },
     };
     let values: BTreeSet<String> =
-        found(state, &asked, &field).await?.into_iter().map(|value| value.value).collect();
-    Ok(reply(&headers, &TagValues { tag_values: values.into_iter().collect() }))
+        found(state, asked, &field).await?.into_iter().map(|value| value.value).collect();
+    Ok(TagValues { tag_values: values.into_iter().collect() })
 }
 
 pub(super) async fn typed_values(
@@ -154,8 +163,11 @@ pub(super) async fn typed_values(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, TempoError> {
-    let asked = Asked::new(parameters)?;
-    let field = parse_field(&tag)
+    Ok(reply(&headers, &values_of(state, &Asked::new(parameters)?, &tag).await?))
+}
+
+pub(super) async fn values_of(state: ApiState, asked: &Asked, tag: &str) -> Result<TagValuesV2, TempoError> {
+    let field = parse_field(tag)
         .map_err(|error| invalid(format!("please provide a valid tagName: {tag:?}: {error}")))?;
-    Ok(reply(&headers, &TagValuesV2 { tag_values: found(state, &asked, &field).await? }))
+    Ok(TagValuesV2 { tag_values: found(state, asked, &field).await? })
 }

@@ -111,6 +111,8 @@ fn the_latest_are_found_where_many_traces_are_under_way() {
         ("{ status = error } < { .number = 1234 && name = `root` }", |of| {
             of[0].number == 1234 && of[1..].iter().any(|span| span.failed && span.parent == 0)
         }),
+        ("{ rootName = `root` && status = error }", |of| of.iter().any(|span| span.failed)),
+        ("{ rootName = `work` }", |_| false),
         ("{ duration >= 49ms } && { status = error }", |of| {
             of.iter().any(|span| span.end - span.start >= 49 * MS) && of.iter().any(|span| span.failed)
         }),

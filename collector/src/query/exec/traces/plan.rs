@@ -41,7 +41,8 @@ pub(super) struct Value {
 
 /// A set of spans.
 pub(super) enum Set {
-    Leaf(usize),
+    /// The spans that fulfil a filter; only traces have some of which each of these filters is fulfilled by some span.
+    Leaf(usize, u64),
     Pipeline(Vec<Step>),
     Related(SpansetOp, Box<Self>, Box<Self>),
 }
@@ -165,7 +166,7 @@ impl Program {
 
     fn set(&mut self, set: &Spanset) -> Result<Set, QueryError> {
         Ok(match set {
-            Spanset::Filter(filter) => Set::Leaf(self.leaf(filter)?),
+            Spanset::Filter(filter) => Set::Leaf(self.leaf(filter)?, self.of_roots(filter)),
             Spanset::Pipeline(pipeline) => Set::Pipeline(self.stages(pipeline)?),
             Spanset::Related { op, left, right } => {
                 let (left, right) = (self.set(left)?, self.set(right)?);
@@ -175,9 +176,27 @@ impl Program {
     }
 
     fn leaf(&mut self, filter: &Filter) -> Result<usize, QueryError> {
+        filter.with_roots().fields().iter().for_each(|field| self.show(field));
+        self.told(filter)
+    }
+
+    /// The filters that roots fulfil if a filter asks for their name or service. They take no place from those that are written.
+    fn of_roots(&mut self, filter: &Filter) -> u64 {
+        let parts = filter.expr.clone().map(|expr| expr.links(BinaryOp::And)).unwrap_or_default();
+        let mut all = 0;
+        for part in parts.into_iter().filter_map(of_root) {
+            if self.leaves.len() < MOST_FILTERS / 2
+                && let Ok(leaf) = self.told(&Filter { expr: Some(part) })
+            {
+                all |= 1 << leaf;
+            }
+        }
+        all
+    }
+
+    /// A filter of which nothing is shown.
+    fn told(&mut self, filter: &Filter) -> Result<usize, QueryError> {
         let Filter { expr } = filter.with_roots();
-        let fields = Filter { expr: expr.clone() }.fields();
-        fields.iter().for_each(|field| self.show(field));
         let alone =
             |expr: &Expr| Filter { expr: Some(expr.clone()) }.fields().iter().all(Field::is_of_one_span);
         let (known, rest) = match expr {
@@ -228,6 +247,18 @@ impl Program {
     pub(super) fn required(&self) -> impl Iterator<Item = usize> {
         (0..self.leaves.len()).filter(|leaf| !self.may_match(!(1 << leaf)))
     }
+}
+
+/// What the root fulfils by itself where a span fulfils a comparison of the root's name or service.
+fn of_root(expr: Expr) -> Option<Expr> {
+    let Expr::Binary { op, left, right } = expr else { return None };
+    let field = match *left {
+        Expr::Field(Field::Intrinsic(Intrinsic::RootName)) => Field::Intrinsic(Intrinsic::Name),
+        Expr::Field(Field::Intrinsic(Intrinsic::RootServiceName)) => service(),
+        _ => return None,
+    };
+    let is_text = matches!(*right, Expr::Literal(Literal::String(_)));
+    is_text.then(|| Expr::Binary { op, left: Box::new(Expr::Field(field)), right })
 }
 
 fn both(left: Option<&Expr>, right: Expr) -> Expr {
@@ -312,7 +343,7 @@ fn left(steps: &[Step]) -> u64 {
 impl Set {
     fn left(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => 1 << leaf,
+            Self::Leaf(leaf, _) => 1 << leaf,
             Self::Pipeline(steps) => left(steps),
             Self::Related(op, left, right) => match op {
                 SpansetOp::And | SpansetOp::Or => left.left() | right.left(),
@@ -324,7 +355,7 @@ impl Set {
 
     fn may_match(&self, fulfilled: u64) -> bool {
         match self {
-            Self::Leaf(leaf) => fulfilled >> leaf & 1 == 1,
+            Self::Leaf(leaf, roots) => fulfilled >> leaf & 1 == 1 && fulfilled & roots == *roots,
             Self::Pipeline(steps) => may_match(steps, fulfilled),
             Self::Related(SpansetOp::Or, left, right) => {
                 left.may_match(fulfilled) || right.may_match(fulfilled)

@@ -118,7 +118,7 @@ impl Set {
             if places.is_empty() { Vec::new() } else { vec![Spans { places, told }] }
         };
         Ok(match self {
-            Self::Leaf(leaf) => {
+            Self::Leaf(leaf, _) => {
                 let fulfils = |at: &u32| trace.row(*at).fulfils >> leaf & 1 == 1;
                 one(spans.places.iter().copied().filter(fulfils).collect())
             }

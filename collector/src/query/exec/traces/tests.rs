@@ -66,6 +66,15 @@ fn relations_and_stages_find_what_was_sent() {
             [1, 2].into_iter().filter(|span| t < 100 && failed(t, *span)).collect()
         }),
         ("{ span:childCount = 2 && status = error }", |t| when(failed(t, 0), &[0])),
+        ("{ rootName = `invoke_agent` && name = `chat` && status = error }", |t| when(failed(t, 1), &[1])),
+        ("{ rootName = `chat` || rootServiceName = `another` }", |_| Vec::new()),
+        ("{ status = error } !> { rootServiceName =~ `b.t` && name = `chat` }", |t| {
+            when(!failed(t, 0), &[1])
+        }),
+        ("{ rootName > `chat` && .number < 9 } && { rootServiceName != `another` && status = error }", |t| {
+            let failed: Vec<i64> = (0..3).filter(|span| failed(t, *span)).collect();
+            if t < 3 && !failed.is_empty() { vec![0, 1, 2] } else { Vec::new() }
+        }),
         ("{ nestedSetLeft = 2 && trace:rootName = `invoke_agent` && .number < 30 }", |t| when(t < 10, &[1])),
     ];
     let (_dir, queries) = queries();
