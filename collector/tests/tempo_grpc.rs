@@ -1,7 +1,7 @@
 //! Tempo's API over gRPC (`tempopb.StreamingQuerier`), asked by a client of gRPC: each answer is that over HTTP.
 //!
 //! With `AGENTVITALS_TEMPO_GRPC` (the address of the gRPC of a real Tempo) that must take the same questions.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -244,7 +244,7 @@ impl Counts {
             let row = row as usize;
             if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
                 let number = number(values, row)?;
-                values.count(number, cell);
+                values.count(number, cell, placed.control)?;
             }
         }
         Ok(())
@@ -267,7 +267,7 @@ impl Counts {
                     number
                 }
             };
-            values.count(number, cell);
+            values.count(number, cell, placed.control)?;
         }
         Ok(())
     }
@@ -282,7 +282,7 @@ impl Counts {
         let texts = self.texts.get_mut(key).ok_or_else(lost)?;
         if let Some(&number) = texts.known.get(written) {
             let values = self.all.get_mut(&texts.label).ok_or_else(lost)?;
-            values.count(Some(number), cell);
+            values.count(Some(number), cell, placed.control)?;
             return Ok(());
         }
         let value = Value::parse(written).map_or(Datum::Nil, datum);
@@ -292,7 +292,7 @@ impl Counts {
         let label = texts.label.clone();
         let values = self.of(&label, placed)?;
         let number = values.number(text(&value), placed.control)?;
-        values.count(number, cell);
+        values.count(number, cell, placed.control)?;
         if let Some(number) = number {
             placed.control.take_memory(written.len() + 32)?;
             let texts = self.texts.get_mut(key).ok_or_else(lost)?;
@@ -328,7 +328,7 @@ impl Counts {
                 let label = Field::Attribute { scope: Scope::Resource, key }.to_string();
                 let values = self.of(&label, placed)?;
                 let number = values.number(text(&value), placed.control)?;
-                cells.iter().for_each(|&cell| values.count(number, cell));
+                cells.iter().try_for_each(|&cell| values.count(number, cell, placed.control))?;
             }
         }
         Ok(())
@@ -364,13 +364,12 @@ impl Counts {
                     samples: samples(&total),
                     exemplars: Vec::new(),
                 });
-                let mut ranked = values.of_side(side);
-                ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+                let ranked = values.ranked(side);
                 too_many |= ranked.len() > top;
-                for (_, text, counts) in ranked.into_iter().take(top) {
+                for (_, text, number) in ranked.into_iter().take(top) {
                     out.push(Series {
                         labels: labels(name.to_owned(), serde_json::from_str(text).unwrap_or_default()),
-                        samples: samples(&counts),
+                        samples: samples(&values.of(number, side)),
                         exemplars: Vec::new(),
                     });
                 }

@@ -10,7 +10,7 @@ use crate::value::write_string;
 /// Values of an attribute that are told apart at most; of an attribute with more the ones that came first count, and it is said.
 const MOST_VALUES: usize = 10_000;
 
-/// The values of an attribute by number, and how often they are there: cells are by interval, and in each by side.
+/// The values of an attribute by number, and how often they are there by interval and side: cell 2 i + s is that of both.
 pub(super) struct Values {
     /// The numbers by values as JSON.
     known: HashMap<String, u32>,
@@ -18,29 +18,25 @@ pub(super) struct Values {
     ints: HashMap<i64, u32>,
     doubles: HashMap<u64, u32>,
     texts: HashMap<Box<str>, u32>,
-    /// The cells of each value.
-    counts: Vec<u64>,
-    totals: Vec<u64>,
+    /// Of each interval those of each value, as far as some are there: most intervals have none where spans are of a short time.
+    counts: Vec<Vec<[u64; 2]>>,
+    totals: Vec<[u64; 2]>,
     /// Whether there are more than are told apart.
     pub(super) too_many: bool,
 }
 
 impl Values {
     pub(super) fn new(intervals: usize, control: &Control) -> Result<Self, QueryError> {
-        control.take_memory(2 * intervals * size_of::<u64>())?;
+        control.take_memory(intervals * (size_of::<Vec<[u64; 2]>>() + size_of::<[u64; 2]>()))?;
         Ok(Self {
             known: HashMap::new(),
             ints: HashMap::new(),
             doubles: HashMap::new(),
             texts: HashMap::new(),
-            counts: Vec::new(),
-            totals: vec![0; 2 * intervals],
+            counts: vec![Vec::new(); intervals],
+            totals: vec![[0; 2]; intervals],
             too_many: false,
         })
-    }
-
-    const fn cells(&self) -> usize {
-        self.totals.len()
     }
 
     /// The number of a value as JSON; none if there are too many before it.
@@ -52,10 +48,9 @@ impl Values {
             self.too_many = true;
             return Ok(None);
         }
-        control.take_memory(3 * text.len() + 64 + self.cells() * size_of::<u64>())?;
+        control.take_memory(3 * text.len() + 64)?;
         let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         self.known.insert(text, number);
-        self.counts.resize(self.counts.len() + self.cells(), 0);
         Ok(Some(number))
     }
 
@@ -114,23 +109,29 @@ impl Values {
     }
 
     /// Counts a value in a cell, and in the total even if it has no number.
-    pub(super) fn count(&mut self, number: Option<u32>, cell: usize) {
-        self.totals[cell] += 1;
+    pub(super) fn count(
+        &mut self,
+        number: Option<u32>,
+        cell: usize,
+        control: &Control,
+    ) -> Result<(), QueryError> {
+        let (interval, side) = (cell / 2, cell % 2);
+        self.totals[interval][side] += 1;
         if let Some(number) = number {
-            let first = number as usize * self.cells();
-            self.counts[first + cell] += 1;
+            at(&mut self.counts[interval], number as usize, control)?[side] += 1;
         }
+        Ok(())
     }
 
     pub(super) fn merge(&mut self, other: Self, control: &Control) -> Result<(), QueryError> {
         self.too_many |= other.too_many;
-        let cells = self.cells();
-        self.totals.iter_mut().zip(&other.totals).for_each(|(ours, theirs)| *ours += theirs);
-        for (text, number) in other.known {
-            if let Some(ours) = self.number(text, control)? {
-                let (ours, theirs) = (ours as usize * cells, number as usize * cells);
-                let ours = self.counts[ours..ours + cells].iter_mut();
-                ours.zip(&other.counts[theirs..theirs + cells]).for_each(|(ours, theirs)| *ours += theirs);
+        self.totals.iter_mut().zip(&other.totals).for_each(|(ours, theirs)| add(ours, *theirs));
+        for (text, theirs) in other.known {
+            let Some(ours) = self.number(text, control)? else { continue };
+            for (counts, others) in self.counts.iter_mut().zip(&other.counts) {
+                if let Some(&count) = others.get(theirs as usize).filter(|count| **count != [0; 2]) {
+                    add(at(counts, ours as usize, control)?, count);
+                }
             }
         }
         Ok(())
@@ -138,22 +139,45 @@ impl Values {
 
     /// How many spans of a side have a value, by interval.
     pub(super) fn total(&self, side: usize) -> Vec<u64> {
-        of_side(&self.totals, side)
+        self.totals.iter().map(|sides| sides[side]).collect()
     }
 
-    /// The values that spans of a side have: how many, which, and how many by interval.
-    pub(super) fn of_side(&self, side: usize) -> Vec<(u64, &str, Vec<u64>)> {
-        let all = self.known.iter().map(|(text, number)| {
-            let first = *number as usize * self.cells();
-            let counts = of_side(&self.counts[first..first + self.cells()], side);
-            (counts.iter().sum(), text.as_str(), counts)
-        });
-        all.filter(|(sum, ..)| *sum > 0).collect()
+    /// The values that spans of a side have, the most frequent first, as JSON: how many, which, and its number.
+    pub(super) fn ranked(&self, side: usize) -> Vec<(u64, &str, u32)> {
+        let mut sums = vec![0; self.known.len()];
+        for counts in &self.counts {
+            counts.iter().zip(&mut sums).for_each(|(sides, sum)| *sum += sides[side]);
+        }
+        let all = self.known.iter().map(|(text, number)| (sums[*number as usize], text.as_str(), *number));
+        let mut ranked: Vec<(u64, &str, u32)> = all.filter(|(sum, ..)| *sum > 0).collect();
+        ranked.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        ranked
+    }
+
+    /// How many spans of a side have a value, by interval.
+    pub(super) fn of(&self, number: u32, side: usize) -> Vec<u64> {
+        let of = |counts: &Vec<[u64; 2]>| counts.get(number as usize).map_or(0, |sides| sides[side]);
+        self.counts.iter().map(of).collect()
     }
 }
 
-fn of_side(cells: &[u64], side: usize) -> Vec<u64> {
-    cells.iter().copied().skip(side).step_by(2).collect()
+fn add(ours: &mut [u64; 2], theirs: [u64; 2]) {
+    ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
+}
+
+/// The counts of a value in an interval.
+fn at<'a>(
+    counts: &'a mut Vec<[u64; 2]>,
+    number: usize,
+    control: &Control,
+) -> Result<&'a mut [u64; 2], QueryError> {
+    if number >= counts.len() {
+        // Half as many again, so that this is not done for each of them.
+        let length = (number + 1).max(counts.len() + counts.len() / 2);
+        control.take_memory((length - counts.len()) * size_of::<[u64; 2]>())?;
+        counts.resize(length, [0; 2]);
+    }
+    Ok(&mut counts[number])
 }
 
 fn remember<K: Hash + Eq>(
