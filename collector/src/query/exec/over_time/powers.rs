@@ -56,10 +56,10 @@ pub(super) fn power(value: &Datum<'_>) -> Option<i32> {
             i32::try_from(u64::BITS - (number - 1).leading_zeros()).ok()
         }
         Datum::Float(number) if *number > 0.0 && number.is_finite() => {
-            // The logarithm of a power of two is exact; subnormal numbers are with the least of the others.
-            let power = number.log2().ceil().max(f64::from(f64::MIN_EXP - 1));
-            #[expect(clippy::cast_possible_truncation, reason = "between -1022 and 1024")]
-            let power = power as i32;
+            // The logarithm of a power of two is exact. What is out of these bounds, which keep the counts few, is in the first or the
+            // last of them.
+            #[expect(clippy::cast_possible_truncation, reason = "between -64 and 64")]
+            let power = number.log2().ceil().clamp(-64.0, 64.0) as i32;
             Some(power)
         }
         _ => None,

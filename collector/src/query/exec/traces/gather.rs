@@ -14,9 +14,8 @@ use crate::query::traceql::{Datum, Field};
 
 /// Up to so many traces are looked up in the index; for more, all spans of the time are read.
 const MOST_LOOKED_UP: usize = 512;
-/// Bits for each trace that is wanted: one in so many of those that are not has to be looked for in the map.
+/// Bits for each trace that is wanted: one in so many of those that are not has to be looked for in the table.
 const BITS: usize = 16;
-
 /// Traces that are put together at a time: few enough for their spans to stay in the processor's cache.
 const TOGETHER: usize = 4096;
 
@@ -28,7 +27,9 @@ type Placed = Vec<Vec<Numbered>>;
 
 /// The spans of some of the traces that were asked for.
 pub(super) struct Together {
+    /// The number of the first of them, and how many they are.
     first: usize,
+    count: usize,
     /// As each of the threads read them.
     spans: Vec<Vec<Numbered>>,
 }
@@ -36,7 +37,7 @@ pub(super) struct Together {
 impl Together {
     /// The spans of each trace, by its number in what was asked for.
     pub(super) fn traces(self) -> impl Iterator<Item = (usize, Vec<Row>)> {
-        let mut counts = vec![0; TOGETHER];
+        let mut counts = vec![0; self.count];
         let place = |number: u32| number as usize % TOGETHER;
         self.spans.iter().flatten().for_each(|(number, _)| counts[place(*number)] += 1);
         let mut rows: Vec<Vec<Row>> = counts.into_iter().map(Vec::with_capacity).collect();
@@ -195,7 +196,7 @@ impl Reader<'_> {
         *scanned += read;
         let together = (0..ids.len()).step_by(TOGETHER).enumerate().map(|(place, first)| {
             let spans = all.iter_mut().filter_map(|all| all.get_mut(place)).map(std::mem::take);
-            Together { first, spans: spans.collect() }
+            Together { first, count: TOGETHER.min(ids.len() - first), spans: spans.collect() }
         });
         Ok(together.collect())
     }

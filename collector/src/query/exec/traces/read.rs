@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
     /// The same by a look at some of the spans, where the index does not tell: worth it where all candidates are read.
     pub(super) fn choose_by_look(&mut self, time: TimeRange) -> Result<(), QueryError> {
         self.choose(time)?;
-        if self.by.is_some() {
+        let told: Vec<usize> = self.program.required().filter(|leaf| self.always >> leaf & 1 == 0).collect();
+        if self.by.is_some() || told.is_empty() {
             return Ok(());
         }
         let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
@@ -97,8 +98,7 @@ impl<'a> Reader<'a> {
                 Ok(Flow::Continue)
             })?;
         }
-        let told = self.program.required().filter(|leaf| self.always >> leaf & 1 == 0);
-        self.by = told.min_by_key(|leaf| kept[*leaf]).filter(|leaf| kept[*leaf] < any / 2);
+        self.by = told.into_iter().min_by_key(|leaf| kept[*leaf]).filter(|leaf| kept[*leaf] < any / 2);
         Ok(())
     }
 

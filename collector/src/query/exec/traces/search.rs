@@ -93,8 +93,11 @@ pub(in crate::query::exec) fn each(
     let ids = search.reader.all(wide, &mut search.scanned)?;
     // Nothing is kept of those that were looked at, so that most of the room is theirs.
     let room = |bytes: usize, traces: usize| (memory / 4 * 3 / (bytes / traces.max(1)).max(1)).max(1);
-    let weight = search.reader.weight(&ids, &program.fields, wide)?;
-    let (mut rest, mut fit) = (&ids[..], room(weight, ids.len()));
+    let mut fit = FIRST;
+    if ids.len() > FIRST {
+        fit = room(search.reader.weight(&ids, &program.fields, wide)?, ids.len());
+    }
+    let mut rest = &ids[..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(rest.len().min(fit));
         let looked = search.look(now, &program.fields)?;
