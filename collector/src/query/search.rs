@@ -94,6 +94,6 @@ pub struct FoundSpan {
     pub start_unix_nano: i64,
     /// How long it took.
     pub duration_ns: i64,
-    /// What the query names of it, by how the query writes it.
+    /// What the query names of it, by how the query writes it; a list of one, as of events, is its element.
     pub fields: serde_json::Map<String, serde_json::Value>,
 }

@@ -1,8 +1,10 @@
 //! The spans of some traces, by trace.
 
+use std::hash::BuildHasher as _;
+
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::read::{Reader, TraceId};
 use super::spansets::owned;
@@ -57,22 +59,28 @@ struct Wanted<'a> {
     /// A bit is set for each of them. Where most spans are of other traces, this is much quicker than the table.
     bits: Vec<u64>,
     shift: u32,
+    /// With a seed of its own, so that nobody can send ids that are all in one place.
+    hasher: DefaultHashBuilder,
 }
 
 impl<'a> Wanted<'a> {
     fn new(ids: &'a [TraceId]) -> Self {
         let count = ids.len().saturating_mul(BITS).next_power_of_two().max(64);
         let shift = u64::BITS - count.trailing_zeros();
-        let numbers = HashTable::with_capacity(ids.len());
-        let mut wanted = Self { ids, numbers, bits: vec![0; count / 64], shift };
+        let (hasher, bits) = (DefaultHashBuilder::default(), vec![0; count / 64]);
+        let mut wanted = Self { ids, numbers: HashTable::with_capacity(ids.len()), bits, shift, hasher };
         for (id, number) in ids.iter().zip(0..) {
-            let hash = hash(id);
+            let hash = wanted.hash(id);
             let place = wanted.place(hash);
             wanted.bits[place / 64] |= 1 << (place % 64);
-            let again = |number: &u32| self::hash(&ids[*number as usize]);
+            let again = |number: &u32| wanted.hasher.hash_one(u128::from_le_bytes(ids[*number as usize]));
             wanted.numbers.insert_unique(hash, number, again);
         }
         wanted
+    }
+
+    fn hash(&self, id: &TraceId) -> u64 {
+        self.hasher.hash_one(u128::from_le_bytes(*id))
     }
 
     fn place(&self, hash: u64) -> usize {
@@ -80,24 +88,13 @@ impl<'a> Wanted<'a> {
     }
 
     fn number(&self, id: &TraceId) -> Option<u32> {
-        let hash = hash(id);
+        let hash = self.hash(id);
         let place = self.place(hash);
         if self.bits[place / 64] >> (place % 64) & 1 == 0 {
             return None;
         }
         self.numbers.find(hash, |number| self.ids[*number as usize] == *id).copied()
     }
-}
-
-/// Of both halves all bits count: some senders make ids of which one half counts up, or is the same in all.
-fn hash(id: &TraceId) -> u64 {
-    let id = u128::from_le_bytes(*id);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    let (low, high) = (id as u64, (id >> 64) as u64);
-    let product = u128::from(low ^ 0x9e37_79b9_7f4a_7c15) * u128::from(high ^ 0xd1b5_4a32_d192_ed03);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    let folded = product as u64 ^ (product >> 64) as u64;
-    folded
 }
 
 fn span_id(bytes: [u8; 8]) -> Option<SpanId> {
