@@ -81,7 +81,7 @@ pub(super) fn queries() -> (TempDir, Queries) {
     (dir, Queries::new(Arc::new(store), Limits::default()))
 }
 
-fn stored() -> (TempDir, Store) {
+pub(super) fn stored() -> (TempDir, Store) {
     stored_of(&(0..SPANS).map(span).collect::<Vec<Span>>())
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::series::Grid;
-use crate::query::exec::tests::{BASE, attribute, queries, span, stored_of};
+use crate::query::exec::tests::{BASE, attribute, queries, span, stored, stored_of};
 use crate::query::over_time::{Exemplar, OverTimeRequest, Series};
 use crate::query::search::SearchRequest;
 use crate::query::{QueryError, exec::Limits, exec::Queries};
@@ -178,6 +178,32 @@ fn the_numbers_of_all_intervals_are_that_of_the_whole() {
             assert_eq!(sums, whole.iter().map(|(_, value)| *value).collect::<Vec<_>>(), "{q}");
         }
     }
+}
+
+/// The spans of 3,000 traces do not fit, so that they are read in several passes.
+#[test]
+fn little_memory_changes_no_number() {
+    let (_dir, store) = stored();
+    let store = Arc::new(store);
+    let queries = |memory| Queries::new(store.clone(), Limits { memory, ..Limits::default() });
+    let (plenty, little) = (queries(Limits::default().memory), queries(600 << 10));
+    for q in [
+        "{ name = `invoke_agent` } >> { name != `` } | count_over_time() by (name)",
+        "{ status = error } ~ {} | sum_over_time(.number) by (rootName, name)",
+        "{ traceDuration > 2050us } | max_over_time(duration)",
+    ] {
+        let wanted = told(&plenty, q);
+        assert!(!wanted.is_empty(), "{q}");
+        assert_eq!(told(&little, q), wanted, "{q}");
+        let scanned = |queries: &Queries| {
+            let (start, end) = (BASE - 1, BASE + 10_000_000_000);
+            let request = OverTimeRequest { q: q.to_owned(), start, end, step: None, exemplars: 0 };
+            queries.over_time(&request, &queries.control()).unwrap().scanned
+        };
+        assert!(scanned(&little) > scanned(&plenty), "{q}");
+    }
+    let refused = ask(&queries(100 << 10), "{} >> {} | rate()", None);
+    assert!(matches!(refused, Err(QueryError::TooMuchMemory { .. })), "{refused:?}");
 }
 
 #[test]
