@@ -14,6 +14,7 @@ use crate::query::traceql::Datum;
 const NONE: u32 = u32::MAX;
 
 /// The values of a field in some rows.
+#[derive(Clone)]
 pub(super) struct Coded<'a> {
     /// For each of the rows, in their order, the number of its value.
     pub(super) codes: Vec<u32>,

@@ -6,6 +6,7 @@ use arrow_array::{Array, RecordBatch};
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value as Json;
 
+use super::roots::{Roots, TOLD};
 use super::series::{Grid, counted};
 use super::values::Values;
 use crate::query::engine::{Columns, Control, Order, QueryError, Scan, SpanColumn, Table};
@@ -22,6 +23,8 @@ use crate::value::{Value, each_entry, parse_map};
 /// What every span has, beside its attributes.
 const OF_EVERY_SPAN: [Intrinsic; 4] =
     [Intrinsic::Name, Intrinsic::Kind, Intrinsic::Status, Intrinsic::StatusMessage];
+/// Roots of traces that are looked at at most, by each thread: to find those of more takes as long as all else.
+const MOST_ROOTS: usize = 1 << 18;
 const KIND_OF_SERIES: &str = "__meta_type";
 const SIDES: [&str; 2] = ["baseline", "selection"];
 
@@ -51,6 +54,8 @@ pub(super) fn series(
     for picked in [&spans, &selection] {
         columns.extend(picked.columns()?);
     }
+    let roots = Roots::read(queries, grid.range(), MOST_ROOTS, control, &mut looked_at)?;
+    columns.extend(roots.is_some().then_some(SpanColumn::Fixed("trace_id")));
     columns.sort_unstable();
     columns.dedup();
     let must = single.map(|filter| filter.musts()).unwrap_or_default();
@@ -71,7 +76,7 @@ pub(super) fn series(
         let mut interval = grid.intervals();
         let cell = |&row: &u32| 2 * interval(start(row)) + usize::from(selected.next_if_eq(&row).is_some());
         let cells: Vec<usize> = rows.iter().map(cell).collect();
-        counts.add(batch, &Placed { rows: &rows, cells: &cells, grid, control })
+        counts.add(batch, &Placed { rows: &rows, cells: &cells, roots: roots.as_ref(), grid, control })
     })?;
     let mut all = Counts::default();
     for counts in found {
@@ -140,6 +145,7 @@ impl Picked {
 struct Placed<'a> {
     rows: &'a [u32],
     cells: &'a [usize],
+    roots: Option<&'a Roots>,
     grid: Grid,
     control: &'a Control,
 }
@@ -201,6 +207,11 @@ impl Counts {
                 }
             });
             failed?;
+        }
+        if let Some(roots) = placed.roots {
+            for (intrinsic, coded) in TOLD.into_iter().zip(roots.coded(batch, placed.rows)?) {
+                self.coded(&Field::Intrinsic(intrinsic).to_string(), &coded, placed)?;
+            }
         }
         self.resources(batch, placed)
     }
@@ -384,7 +395,7 @@ impl Counts {
 }
 
 /// A value as JSON.
-fn text(value: &Datum<'_>) -> String {
+pub(super) fn text(value: &Datum<'_>) -> String {
     let mut text = String::new();
     stats::write(value, &mut text);
     text

@@ -5,6 +5,7 @@ mod compare;
 mod exemplars;
 mod powers;
 mod read;
+mod roots;
 mod series;
 mod values;
 

@@ -64,6 +64,14 @@ fn numbers_are_those_of_what_was_sent() {
         // Related spans: each model call of a failed agent.
         ("{ status = error } > { name = `chat` } | count_over_time() by (name)", &[("chat", 300.0)]),
         ("{ name = `chat` } | count_over_time() by (rootName)", &[("invoke_agent", 3_000.0)]),
+        (
+            "{ status = error } | max_over_time(.number) by (rootServiceName, name, rootName)",
+            &[
+                ("bot chat invoke_agent", 8_980.0),
+                ("bot execute_tool invoke_agent", 8_990.0),
+                ("bot invoke_agent invoke_agent", 8_970.0),
+            ],
+        ),
         ("{} | count_over_time() by (name) | topk(1)", &[("chat", 3_000.0)]),
         ("{} | count_over_time() by (name) | bottomk(1)", &[("invoke_agent", 3_000.0)]),
         ("{} | count_over_time() by (status) > 900", &[("unset", 8_100.0)]),
@@ -180,6 +188,21 @@ fn the_numbers_of_all_intervals_are_that_of_the_whole() {
     }
 }
 
+/// By the columns and by a look at whole traces.
+#[test]
+fn a_root_that_has_not_arrived_has_no_name() {
+    let (_dir, store) = stored_of(&[span(1), span(2), span(3)]);
+    let queries = Queries::new(Arc::new(store), Limits::default());
+    for filter in ["{}", "{ span:childCount >= 0 }"] {
+        let found = told(&queries, &format!("{filter} | count_over_time() by (rootName)"));
+        assert_eq!(found, [("invoke_agent".to_owned(), 1.0), ("null".to_owned(), 2.0)], "{filter}");
+    }
+    assert_eq!(told(&queries, "{ rootName = `chat` } | rate()"), [("rate".to_owned(), 0.0)]);
+    let found = compared(&queries, "{} | compare({ name = `chat` })");
+    assert!(found.contains(&("baseline rootName".to_owned(), "invoke_agent".to_owned(), 1.0)), "{found:?}");
+    assert!(!found.iter().any(|(kind, ..)| kind == "selection rootName"), "{found:?}");
+}
+
 /// The spans of 3,000 traces do not fit, so that they are read in several passes.
 #[test]
 fn little_memory_changes_no_number() {
@@ -267,6 +290,9 @@ fn what_tells_a_selection_from_the_others_is_counted() {
     assert_eq!(of("baseline span.gen_ai.agent.name"), [("agent-1", 1_500.0), ("agent-3", 1_500.0)]);
     assert_eq!(of("baseline_total span.gen_ai.agent.name"), [("null", 5_400.0)]);
     assert_eq!(of("selection resource.service.name"), [("bot", 600.0)]);
+    assert_eq!(of("selection rootName"), [("invoke_agent", 600.0)]);
+    assert_eq!(of("baseline rootServiceName"), [("bot", 5_400.0)]);
+    assert_eq!(of("baseline_total rootName"), [("null", 5_400.0)]);
     assert_eq!(of("selection statusMessage"), [("failed", 600.0)]);
     assert_eq!(of("baseline statusMessage"), []);
     assert_eq!(of("selection status"), [("error", 600.0)]);

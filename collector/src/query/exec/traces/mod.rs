@@ -14,6 +14,7 @@ mod latest_tests;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::plan::service;
 pub(super) use self::read::TraceId;
-pub(super) use self::search::{answer, comes_to_numbers, each};
+pub(super) use self::search::{answer, around, comes_to_numbers, each};
 pub(super) use self::spansets::owned;

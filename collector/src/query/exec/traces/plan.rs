@@ -257,8 +257,13 @@ fn of_root(expr: Expr) -> Option<Expr> {
         Expr::Field(Field::Intrinsic(Intrinsic::RootServiceName)) => service(),
         _ => return None,
     };
-    let is_text = matches!(*right, Expr::Literal(Literal::String(_)));
-    is_text.then(|| Expr::Binary { op, left: Box::new(Expr::Field(field)), right })
+    if !matches!(*right, Expr::Literal(Literal::String(_))) {
+        return None;
+    }
+    let equal = |left, right| Expr::Binary { op: BinaryOp::Eq, left: Box::new(left), right: Box::new(right) };
+    let is_root = equal(Expr::Field(Field::Intrinsic(Intrinsic::ParentId)), Expr::Literal(Literal::Nil));
+    let told = Expr::Binary { op, left: Box::new(Expr::Field(field)), right };
+    Some(both(Some(&is_root), told))
 }
 
 fn both(left: Option<&Expr>, right: Expr) -> Expr {
@@ -390,6 +395,6 @@ fn needed(field: &Field) -> Vec<Field> {
 }
 
 /// The attribute that names a service.
-pub(super) fn service() -> Field {
+pub(in crate::query::exec) fn service() -> Field {
     Field::Attribute { scope: Scope::Resource, key: "service.name".to_owned() }
 }

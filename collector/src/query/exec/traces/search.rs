@@ -120,6 +120,11 @@ pub(in crate::query::exec) fn each(
     Ok(search.scanned)
 }
 
+/// When spans started that belong to traces of a time.
+pub(in crate::query::exec) const fn around(time: TimeRange) -> TimeRange {
+    TimeRange { from: time.from.saturating_sub(BEYOND), to: time.to.saturating_add(BEYOND) }
+}
+
 pub(super) type Found = (Trace, Vec<Spans>);
 
 /// What was found of some traces.
@@ -147,8 +152,7 @@ pub(super) struct Search<'a> {
 
 impl Search<'_> {
     pub(super) fn wide(&self) -> TimeRange {
-        let TimeRange { from, to } = self.time;
-        TimeRange { from: from.saturating_sub(BEYOND), to: to.saturating_add(BEYOND) }
+        around(self.time)
     }
 
     pub(super) fn give_back(&self, found: &[Found]) {
@@ -210,7 +214,7 @@ impl Search<'_> {
                 .map(|(name, _)| name.clone())
                 .collect(),
         };
-        let root = trace.rows.iter().find(|row| row.parent.is_none());
+        let root = trace.root();
         FoundTrace {
             trace_id: hex::encode(trace.id),
             start_unix_nano: trace.start(),

@@ -93,9 +93,9 @@ impl Trace {
         self.parents[at as usize]
     }
 
-    /// The root: the first span without a parent, else the first span.
+    /// The root: the first span without a parent; none if it has not arrived.
     pub(super) fn root(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.parent.is_none()).or_else(|| self.rows.first())
+        self.rows.iter().find(|row| row.parent.is_none())
     }
 
     /// From the first start to the last end, nanoseconds.
