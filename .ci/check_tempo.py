@@ -4,7 +4,7 @@
 By hand, not in CI: a Tempo takes a quarter of an hour to build. OURS has spans already (`agentvitals demo --runs FILE --endpoint ..`,
 of today); an empty Tempo gets them as it gives them away. It needs `query_frontend: {search: {max_duration: 0s,
 max_spans_per_span_set: 0, query_backend_after: 2400h}, metrics: {max_duration: 0s, query_backend_after: 2400h}}` and
-`live_store: {complete_block_timeout: 24h}`. Prints each answer that differs, and how many do. What is otherwise on purpose
+`live_store: {complete_block_timeout: 24h}`. Prints each answer that differs, and how many do; exits 1 if any does. What is otherwise on purpose
 (ARCHITECTURE.md) is not asked, as far as that can be told from the query.
 """
 import json
@@ -218,3 +218,4 @@ for _ in range(count):
         print(f"{query}\n  ours   {status} {our if status != 200 else ''}\n  Tempo  {expected} {their if expected != 200 else ''}")
     different += 1
 print(f"{count} queries about {len(traces)} traces, {different} answers differ")
+sys.exit(different > 0)

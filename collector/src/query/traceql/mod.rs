@@ -1,6 +1,6 @@
-//! TraceQL, the query language of Grafana Tempo. All of the language is parsed (as of Tempo 3.0), and all of it is answered
-//! but `compare` of spans that more than one filter finds: span filters, `{ .gen_ai.agent.name = "planner" && duration > 2s }`, by
-//! a look at single spans; how spans are related and pipelines by a look at whole traces; metrics by both.
+//! TraceQL, the query language of Grafana Tempo. All of the language is parsed (as of Tempo 3.0), and all of it is answered, up to
+//! [`MOST_FILTERS`] span filters: span filters, `{ .gen_ai.agent.name = "planner" && duration > 2s }`, by a look at single spans; how
+//! spans are related and pipelines by a look at whole traces; metrics by both.
 //!
 //! The types follow Tempo's: an attribute has whatever type a span gives it, and a comparison of different types is
 //! false; intrinsics and literals have types that are checked when a query is parsed. A comparison with an attribute

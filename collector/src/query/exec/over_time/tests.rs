@@ -127,7 +127,7 @@ fn with_events() -> (TempDir, Queries) {
 fn what_spans_have_several_of_is_shown_and_counted_one_by_one() {
     let (_dir, queries) = with_events();
     let cases: &[(&str, &[(&str, f64)])] = &[
-        // A single element is a value; what an event has without a name in the query counts for each event.
+        // A single element is a value, and numbers of events count for each event.
         ("{} | count_over_time() by (.reasons)", &[("stop", 7.0), ("[stop,length]", 1.0)]),
         (
             "{} | count_over_time() by (event:name)",

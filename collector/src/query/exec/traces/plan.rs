@@ -19,6 +19,8 @@ pub(super) struct Program {
     pub(super) telling: usize,
     /// What is shown of each span that is found: what the query names.
     pub(super) shown: Vec<Field>,
+    /// How many filters that are implied have a place beside those that are written.
+    spare: usize,
 }
 
 /// A span filter of a query.
@@ -72,8 +74,14 @@ pub(super) enum Number {
 
 impl Program {
     pub(super) fn new(pipeline: &Pipeline) -> Result<Self, QueryError> {
-        let mut program =
-            Self { leaves: Vec::new(), steps: Vec::new(), fields: Vec::new(), telling: 0, shown: Vec::new() };
+        let mut program = Self {
+            leaves: Vec::new(),
+            steps: Vec::new(),
+            fields: Vec::new(),
+            telling: 0,
+            shown: Vec::new(),
+            spare: MOST_FILTERS.saturating_sub(pipeline.filters()),
+        };
         program.steps = program.stages(pipeline)?;
         program.telling = program.fields.len();
         for field in program.shown.clone() {
@@ -147,10 +155,8 @@ impl Program {
                     Step::Spans(self.set(set)?)
                 }
                 Stage::Where { op, left, right } => {
-                    // It takes no place from those that are written.
-                    let implied = implied(*op, left, right).filter(|_| self.leaves.len() < MOST_FILTERS / 2);
-                    let implied = implied.map(|implied| Filter { expr: Some(both(filter, implied)) });
-                    let implies = implied.and_then(|implied| self.leaf(&implied).ok());
+                    let implied = implied(*op, left, right).map(|implied| both(filter, implied));
+                    let implies = implied.and_then(|implied| self.implied(implied));
                     Step::Where { op: *op, left: self.number(left)?, right: self.number(right)?, implies }
                 }
                 Stage::By(expr) => Step::By(self.value(expr)?, format!("by({expr})")),
@@ -180,18 +186,17 @@ impl Program {
         self.told(filter)
     }
 
-    /// The filters that roots fulfil if a filter asks for their name or service. They take no place from those that are written.
+    /// The filters that roots fulfil if a filter asks for their name or service.
     fn of_roots(&mut self, filter: &Filter) -> u64 {
         let parts = filter.expr.clone().map(|expr| expr.links(BinaryOp::And)).unwrap_or_default();
-        let mut all = 0;
-        for part in parts.into_iter().filter_map(of_root) {
-            if self.leaves.len() < MOST_FILTERS / 2
-                && let Ok(leaf) = self.told(&Filter { expr: Some(part) })
-            {
-                all |= 1 << leaf;
-            }
-        }
-        all
+        let implied = parts.into_iter().filter_map(of_root).filter_map(|part| self.implied(part));
+        implied.fold(0, |all, leaf| all | 1 << leaf)
+    }
+
+    /// A filter that is not written. It takes no place from those that are.
+    fn implied(&mut self, expr: Expr) -> Option<usize> {
+        self.spare = self.spare.checked_sub(1)?;
+        self.told(&Filter { expr: Some(expr) }).ok()
     }
 
     /// A filter of which nothing is shown.

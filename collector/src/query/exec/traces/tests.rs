@@ -97,6 +97,19 @@ fn relations_and_stages_find_what_was_sent() {
     }
 }
 
+/// As many filters as are answered, each of which implies another.
+#[test]
+fn what_is_implied_takes_no_place_from_what_is_written() {
+    let (_dir, queries) = queries();
+    let of = |count| SearchRequest {
+        q: vec!["{ rootName = `invoke_agent` }"; count].join(" && "),
+        ..SearchRequest::default()
+    };
+    assert_eq!(queries.search(&of(64), &queries.control()).unwrap().traces.len(), 20);
+    let refused = queries.search(&of(65), &queries.control()).unwrap_err().to_string();
+    assert!(refused.contains("more than 64 span filters"), "{refused}");
+}
+
 #[test]
 fn sets_tell_what_was_found_out() {
     let (_dir, queries) = queries();
