@@ -237,6 +237,12 @@ pub trait Part: Send + Sync {
         self.rows()
     }
 
+    /// A number that stands for what it has of the scan's time, if that will never be more or less: no other rows have it, in
+    /// whatever part. What is found out about them by a filter that implies the scan's `must` can be kept by it.
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+
     /// Which attributes its spans have, if all of them are in the scan and it is known without a look at them.
     fn names(&self) -> Option<Arc<Names>> {
         None

@@ -10,7 +10,7 @@ const FEW: usize = 256;
 const TRACES: usize = 5;
 
 /// Figures of the spans of a group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
     pub(super) count: u64,
     pub(super) errors: u64,
@@ -30,7 +30,7 @@ pub(super) struct Figures {
 }
 
 /// When spans of a group started, and in which traces.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) first: i64,
     pub(super) last: i64,
@@ -55,7 +55,7 @@ impl Seen {
 }
 
 /// How many durations each bucket has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Histogram {
     /// The bucket of each.
     Few(Vec<u16>),
@@ -180,6 +180,11 @@ impl Figures {
     /// Each bucket that has durations, by its number and in order, with how many.
     pub(super) fn buckets(&self) -> Vec<(u16, u64)> {
         self.durations.buckets()
+    }
+
+    /// Bytes of its durations.
+    pub(super) const fn bytes(&self) -> usize {
+        self.durations.size()
     }
 
     /// Adds what a model call used.

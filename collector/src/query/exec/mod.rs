@@ -8,6 +8,7 @@ mod errors;
 mod figures;
 mod filter;
 mod logs;
+mod memo;
 pub(crate) mod metrics;
 mod otlp;
 mod over_time;
@@ -27,6 +28,8 @@ mod traces;
 
 #[cfg(test)]
 mod before_tests;
+#[cfg(test)]
+mod memo_tests;
 #[cfg(test)]
 mod signal_tests;
 #[cfg(test)]
@@ -85,6 +88,7 @@ impl Default for Limits {
 pub struct Queries {
     engine: Arc<dyn Engine>,
     limits: Limits,
+    memo: Arc<memo::Memo>,
 }
 
 impl std::fmt::Debug for Queries {
@@ -193,7 +197,7 @@ fn bounds(limit: Option<usize>, step: Option<i64>) -> Result<usize, QueryError> 
 impl Queries {
     /// Answers from this engine, within these bounds.
     pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
-        Self { engine, limits }
+        Self { engine, limits, memo: Arc::default() }
     }
 
     /// The bounds of one question that begins now.

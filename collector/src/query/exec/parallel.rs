@@ -1,10 +1,12 @@
 //! Reads parts on as many threads as there are cores.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arrow_array::RecordBatch;
 
+use super::memo::{Known, Memo, Partial};
 use crate::query::engine::{Control, Flow, Part, QueryError};
 
 /// Calls `each` with every batch; one accumulator a thread. Returns them, and how many spans were looked at.
@@ -13,6 +15,63 @@ pub(super) fn fold<T: Default + Send>(
     control: &Control,
     each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
 ) -> Result<(Vec<T>, u64), QueryError> {
+    over(parts, |all, part| read(part, control, all, &each))
+}
+
+/// The same, but of what was found out before nothing is read again: `question` tells all that `each` depends on but for the
+/// scan's time. Returns all that is known, in parts; the spans that were looked at then count.
+pub(super) fn fold_known<T: Partial>(
+    parts: &[Box<dyn Part>],
+    (memo, question): (&Memo, &Arc<str>),
+    control: &Control,
+    each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
+) -> Result<(Vec<Arc<T>>, u64), QueryError> {
+    let held = AtomicUsize::new(0);
+    let (all, scanned) = over(parts, |(known, rest): &mut (Vec<Arc<T>>, T), part| {
+        let Some(identity) = part.identity() else { return read(part, control, rest, &each) };
+        control.check()?;
+        let found = match memo.get(identity, question) {
+            Some(found) => found,
+            None => {
+                let mut found = T::default();
+                let rows = read(part, control, &mut found, &each)?;
+                // What has no room among what is kept takes the least memory if it is put together at once.
+                let bytes = found.bytes();
+                if !memo.has_room(bytes, held.fetch_add(bytes, Ordering::Relaxed) + bytes) {
+                    rest.absorb(&found, control)?;
+                    control.give_memory(bytes);
+                    return Ok(rows);
+                }
+                let found = Known { partial: Arc::new(found), rows };
+                memo.put(identity, question, &found);
+                found
+            }
+        };
+        known.push(found.partial);
+        Ok(found.rows)
+    })?;
+    let all = all.into_iter().flat_map(|(known, rest)| known.into_iter().chain([Arc::new(rest)]));
+    Ok((all.collect(), scanned))
+}
+
+fn read<T>(
+    part: &dyn Part,
+    control: &Control,
+    all: &mut T,
+    each: &impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError>,
+) -> Result<u64, QueryError> {
+    part.read(control, &mut |batch| {
+        control.check()?;
+        each(all, batch)?;
+        Ok(Flow::Continue)
+    })
+}
+
+/// Calls `each` with every part, and adds up what it returns; one accumulator a thread.
+fn over<T: Default + Send>(
+    parts: &[Box<dyn Part>],
+    each: impl Fn(&mut T, &dyn Part) -> Result<u64, QueryError> + Sync,
+) -> Result<(Vec<T>, u64), QueryError> {
     let (next, scanned) = (AtomicUsize::new(0), AtomicU64::new(0));
     // The largest first, so that no thread begins a large one when the others are about to end.
     let mut order: Vec<&dyn Part> = parts.iter().map(|part| &**part).collect();
@@ -20,12 +79,7 @@ pub(super) fn fold<T: Default + Send>(
     let work = &|| {
         let mut all = T::default();
         while let Some(part) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let read = part.read(control, &mut |batch| {
-                control.check()?;
-                each(&mut all, batch)?;
-                Ok(Flow::Continue)
-            })?;
-            scanned.fetch_add(read, Ordering::Relaxed);
+            scanned.fetch_add(each(&mut all, *part)?, Ordering::Relaxed);
         }
         Ok(all)
     };

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use agentvitals::semconv::{attr, operation};
 use agentvitals::statistics::spearman;
+use hashbrown::HashMap;
 
 use super::Queries;
 use super::figures::{Figures, middle};
 use super::runs::Runs;
-use super::stats::{Ask, Grouped, Spenders, Spent, grouped};
+use super::stats::{Ask, Grouped, Spent, grouped};
 use crate::query::engine::{Control, QueryError};
 use crate::query::report::{
     CostLine, Costs, Line, Ranked, Report, ReportRequest, Share, Step, Together, recommend,
@@ -66,12 +67,12 @@ pub(super) fn answer(
     spenders.extend((!request.brief).then(|| field(attr::CONVERSATION_ID)));
     let step = (end.saturating_sub(start) / STEPS).max(1);
     let asks = asks(step, !request.brief);
-    let answers = grouped(queries, &asked, &asks, &spenders, control)?;
-    let [lines, steps, errors]: [Vec<Grouped>; 3] = answers.groups.try_into().unwrap_or_default();
-    let mut spenders = answers.spenders.into_iter();
+    let mut answers = grouped(queries, &asked, &asks, &spenders, control)?;
+    let groups = std::mem::take(&mut answers.groups);
+    let [lines, steps, errors]: [Vec<Grouped>; 3] = groups.try_into().unwrap_or_default();
     let mut book = Book::default();
     lines.iter().for_each(|group| book.enter(group));
-    book.enter_agents(spenders.next().unwrap_or_default());
+    book.enter_agents(&answers.spenders(0, control)?);
     steps.iter().for_each(|group| book.enter_step(group));
     let mut report = book.report(start, end);
     (report.q, report.scanned) = (request.q.clone(), answers.scanned);
@@ -80,8 +81,7 @@ pub(super) fn answer(
     report.ranking = ranking(&report.tools);
     let mut runs = Runs::default();
     if !request.brief {
-        report.costs.by_conversation =
-            conversations(spenders.next().unwrap_or_default(), &report.costs.total);
+        report.costs.by_conversation = conversations(answers.spenders(1, control)?, &report.costs.total);
         runs = Runs::read(queries, request, (start, end), control)?;
         runs.fill(&mut report);
     }
@@ -191,9 +191,9 @@ impl Book {
         }
     }
 
-    fn enter_agents(&mut self, spenders: Spenders) {
+    fn enter_agents(&mut self, spenders: &HashMap<&str, Spent>) {
         for (agent, spent) in spenders {
-            add(self.cost[1].entry(agent.into()).or_default(), &spent.line(String::new()));
+            add(self.cost[1].entry((*agent).to_owned()).or_default(), &spent.line(String::new()));
         }
     }
 
@@ -259,21 +259,20 @@ fn add(line: &mut CostLine, more: &CostLine) {
 }
 
 /// Conversations, the dearest first; what is not told by its name is in the rest, so that all sum to the total.
-fn conversations(spenders: Spenders, total: &CostLine) -> Vec<CostLine> {
-    let mut spenders: Vec<(Box<str>, Spent)> = spenders.into_iter().collect();
-    let order = |a: &(Box<str>, Spent), b: &(Box<str>, Spent)| {
-        b.1.cost_nano.cmp(&a.1.cost_nano).then_with(|| a.0.cmp(&b.0))
-    };
+fn conversations(spenders: HashMap<&str, Spent>, total: &CostLine) -> Vec<CostLine> {
+    let mut spenders: Vec<(&str, Spent)> = spenders.into_iter().collect();
+    let order =
+        |a: &(&str, Spent), b: &(&str, Spent)| b.1.cost_nano.cmp(&a.1.cost_nano).then_with(|| a.0.cmp(b.0));
     let shown = CONVERSATIONS.min(spenders.len());
     if shown < spenders.len() {
         spenders.select_nth_unstable_by(shown, order);
     }
     spenders[..shown].sort_unstable_by(order);
-    let line = |(name, spent): &(Box<str>, Spent)| spent.line(name.to_string());
+    let line = |(name, spent): &(&str, Spent)| spent.line((*name).to_owned());
     let mut lines: Vec<CostLine> = spenders[..shown].iter().map(line).collect();
     if shown < spenders.len() {
         let mut rest = CostLine { name: "(others)".to_owned(), ..CostLine::default() };
-        spenders[shown..].iter().for_each(|spender| add(&mut rest, &line(spender)));
+        spenders[shown..].iter().for_each(|(_, spent)| add(&mut rest, &spent.line(String::new())));
         lines.push(rest);
     }
     debug_assert_eq!(lines.iter().map(|line| line.cost_nano).sum::<u64>(), total.cost_nano);

@@ -90,10 +90,16 @@ pub(super) fn stored_of(spans: &[Span]) -> (TempDir, Store) {
     let dir = tempdir().unwrap();
     let options = Options { segment_rows: 4_000, keep_free: 0, ..Options::default() };
     let store = Store::open(dir.path(), options).unwrap();
+    send(&store, "bot", spans);
+    (dir, store)
+}
+
+/// Sends these spans of a service, 1,500 at a time.
+pub(super) fn send(store: &Store, service: &str, spans: &[Span]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for spans in spans.chunks(1_500) {
         let resource = Resource {
-            attributes: vec![attribute("service.name", Any::StringValue("bot".to_owned()))],
+            attributes: vec![attribute("service.name", Any::StringValue(service.to_owned()))],
             ..Resource::default()
         };
         let scope_spans = vec![ScopeSpans { spans: spans.to_vec(), ..ScopeSpans::default() }];
@@ -103,7 +109,6 @@ pub(super) fn stored_of(spans: &[Span]) -> (TempDir, Store) {
         let taken = runtime.block_on(store.ingest(Signal::Traces, request.into())).unwrap();
         assert_eq!(taken.accepted, spans.len() as u64);
     }
-    (dir, store)
 }
 
 fn count(queries: &Queries, q: &str) -> u64 {

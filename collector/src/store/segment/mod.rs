@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,6 +37,9 @@ const VALUES: &str = "agentvitals.values";
 const STEP: &str = "agentvitals.downsampled";
 /// The key of the footer that lists the requests whose points are all in those of others.
 const MERGED: &str = "agentvitals.merged";
+
+/// How many segments this process has opened: each has a number of its own.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 /// What the footer tells of a segment whose points were downsampled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub(super) struct Segment {
     values: HashMap<String, Vec<String>>,
     /// Whether its files go when nobody reads it any more.
     doomed: AtomicBool,
+    /// What no other segment of this process has.
+    id: u64,
 }
 
 /// What a segment is made of.
@@ -131,7 +136,8 @@ impl Segment {
             entry(&metadata, VALUES).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let bytes = file.metadata()?.len() + std::fs::metadata(&beside).map_or(0, |metadata| metadata.len());
         let doomed = AtomicBool::new(false);
-        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, names, values, doomed })
+        let id = OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { table, path, name, bytes, rows, index, metadata, pure, names, values, doomed, id })
     }
 
     /// The step to which its points were downsampled, in nanoseconds.

@@ -175,6 +175,10 @@ impl Part for SegmentPart {
         (self.blocks.len() as u64 * BLOCK as u64).min(self.segment.rows)
     }
 
+    fn identity(&self) -> Option<u64> {
+        self.is_in_time().then_some(self.segment.id)
+    }
+
     fn names(&self) -> Option<Arc<Names>> {
         if self.is_whole() { self.segment.names.clone() } else { None }
     }
@@ -201,8 +205,13 @@ impl Part for SegmentPart {
 impl SegmentPart {
     /// Whether all rows of the segment are in the scan.
     fn is_whole(&self) -> bool {
+        self.scan.must.is_empty() && self.is_in_time()
+    }
+
+    /// Whether all rows of the segment are of the scan's time.
+    fn is_in_time(&self) -> bool {
         let (first, last) = self.segment.index.times();
-        self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last)
+        self.scan.time.contains(first) && self.scan.time.contains(last)
     }
 
     fn read_rows(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {

@@ -3,12 +3,14 @@
 mod combine;
 mod read;
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 
 pub(super) use self::combine::Combined;
+pub(super) use self::read::Spent;
 use self::read::{Groups, Key, Read};
-pub(super) use self::read::{Spenders, Spent};
 use super::figures::Figures;
 use super::{Plan, Queries, bind, parallel};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
@@ -22,8 +24,8 @@ pub(super) fn answer(
 ) -> Result<StatsAnswer, QueryError> {
     let limit = super::bounds(request.limit, request.step)?;
     let ask = Ask { by: super::grouped_by(&request.by)?, step: request.step, ..Ask::default() };
-    let (mut read, scanned) = read(queries, request, &[ask], &[], control)?;
-    Ok(finish(&read.ways.pop().unwrap_or_default(), request, limit, scanned))
+    let (read, scanned) = read(queries, request, &[ask], &[], control)?;
+    Ok(finish(&groups(&read, 0), request, limit, scanned))
 }
 
 /// How spans are grouped.
@@ -55,9 +57,27 @@ pub(super) struct Grouped {
 pub(super) struct Answers {
     /// The groups of each ask.
     pub(super) groups: Vec<Vec<Grouped>>,
-    /// For each field that tells a spender.
-    pub(super) spenders: Vec<Spenders>,
     pub(super) scanned: u64,
+    read: Vec<Arc<Read>>,
+}
+
+impl Answers {
+    /// What the model calls of each spender used, by the place of the field that tells it.
+    pub(super) fn spenders(
+        &self,
+        place: usize,
+        control: &Control,
+    ) -> Result<HashMap<&str, Spent>, QueryError> {
+        let of_parts = || self.read.iter().filter_map(|read| read.spenders.get(place));
+        // Most have different ones where there are many.
+        let most = of_parts().map(HashMap::len).sum();
+        control.take_memory(most * (size_of::<(&str, Spent)>() + 1))?;
+        let mut all: HashMap<&str, Spent> = HashMap::with_capacity(most);
+        for (name, spent) in of_parts().flatten() {
+            all.entry(name).or_default().merge(spent);
+        }
+        Ok(all)
+    }
 }
 
 /// The spans of a request grouped in several ways, and what model calls used by spender, all in one pass over them. What the
@@ -70,7 +90,15 @@ pub(super) fn grouped(
     control: &Control,
 ) -> Result<Answers, QueryError> {
     let (read, scanned) = read(queries, request, asks, spenders, control)?;
-    Ok(Answers { groups: read.ways.into_iter().map(shown).collect(), spenders: read.spenders, scanned })
+    let groups = (0..asks.len()).map(|way| shown(groups(&read, way))).collect();
+    Ok(Answers { groups, scanned, read })
+}
+
+/// The groups of a way, of all that was read.
+fn groups(read: &[Arc<Read>], way: usize) -> Groups {
+    let mut all = Groups::default();
+    read.iter().filter_map(|read| read.ways.get(way)).for_each(|groups| all.merge(groups));
+    all
 }
 
 fn shown(Groups { places, figures }: Groups) -> Vec<Grouped> {
@@ -91,7 +119,7 @@ fn read(
     asks: &[Ask],
     spenders: &[Field],
     control: &Control,
-) -> Result<(Read, u64), QueryError> {
+) -> Result<(Vec<Arc<Read>>, u64), QueryError> {
     let plan = Plan::new(&request.q, request.start, request.end)?;
     let reader = read::Reader::new(&plan, asks, spenders, control);
     let mut columns = bind::columns(reader.fields())?;
@@ -105,10 +133,10 @@ fn read(
     columns.sort_unstable();
     columns.dedup();
     let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
-    let (all, scanned) = parallel::fold(&parts, control, |all: &mut Read, batch| reader.read(all, batch))?;
-    let mut merged = Read::default();
-    all.into_iter().for_each(|read| merged.merge(read));
-    Ok((merged, scanned))
+    // Times of the request are those of the scan; where steps begin depends on their length alone.
+    let question = format!("figures of {:?} {asks:?} {spenders:?}", request.q).into();
+    let known = (&*queries.memo, &question);
+    parallel::fold_known(&parts, known, control, |all: &mut Read, batch| reader.read(all, batch))
 }
 
 fn finish(groups: &Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {

@@ -13,6 +13,7 @@ use super::combine::{Combined, steps};
 use crate::query::engine::{Control, QueryError};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::figures::{Figures, nanodollars};
+use crate::query::exec::memo::Partial;
 use crate::query::exec::{Plan, bind};
 use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 
@@ -48,18 +49,15 @@ impl Groups {
         Ok(place)
     }
 
-    pub(super) fn merge(&mut self, mut other: Self) {
-        if self.places.is_empty() {
-            *self = other;
-            return;
-        }
-        for (key, place) in other.places {
-            let figures = std::mem::take(&mut other.figures[place]);
-            if let Some(&known) = self.places.get(&key) {
-                self.figures[known].merge(&figures);
+    /// Adds the groups of others.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (key, &place) in &other.places {
+            let figures = &other.figures[place];
+            if let Some(&known) = self.places.get(key) {
+                self.figures[known].merge(figures);
             } else {
-                self.places.insert(key, self.figures.len());
-                self.figures.push(figures);
+                self.places.insert(key.clone(), self.figures.len());
+                self.figures.push(figures.clone());
             }
         }
     }
@@ -86,24 +84,27 @@ pub(super) struct Read {
 }
 
 /// What the model calls of each spender used.
-pub(in crate::query::exec) type Spenders = HashMap<Box<str>, Spent>;
+type Spenders = HashMap<Box<str>, Spent>;
 
-impl Read {
-    pub(super) fn merge(&mut self, other: Self) {
+impl Partial for Read {
+    fn absorb(&mut self, other: &Self, control: &Control) -> Result<(), QueryError> {
+        let before = self.bytes();
         self.ways.resize_with(other.ways.len().max(self.ways.len()), Groups::default);
-        for (groups, more) in self.ways.iter_mut().zip(other.ways) {
-            groups.merge(more);
-        }
+        self.ways.iter_mut().zip(&other.ways).for_each(|(groups, more)| groups.merge(more));
         self.spenders.resize_with(other.spenders.len().max(self.spenders.len()), Spenders::default);
-        for (spenders, more) in self.spenders.iter_mut().zip(other.spenders) {
-            if spenders.is_empty() {
-                *spenders = more;
-                continue;
-            }
-            for (name, more) in more {
-                spenders.entry(name).or_default().merge(&more);
-            }
+        for (spenders, more) in self.spenders.iter_mut().zip(&other.spenders) {
+            more.iter().for_each(|(name, more)| spenders.entry_ref(&**name).or_default().merge(more));
         }
+        control.take_memory(self.bytes().saturating_sub(before))
+    }
+
+    fn bytes(&self) -> usize {
+        let groups = self.ways.iter().map(|groups| {
+            let figures = groups.figures.iter().map(|figures| GROUP_BYTES + figures.bytes());
+            figures.sum::<usize>() + groups.places.keys().map(|(by, _)| 2 * by.len()).sum::<usize>()
+        });
+        let spenders = self.spenders.iter().flatten().map(|(name, _)| SPENDER_BYTES + name.len());
+        groups.sum::<usize>() + spenders.sum::<usize>()
     }
 }
 
@@ -421,7 +422,7 @@ impl Spent {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.tokens = self.tokens.saturating_add(other.tokens);
         self.cost_nano = self.cost_nano.saturating_add(other.cost_nano);

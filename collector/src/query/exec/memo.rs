@@ -1,0 +1,146 @@
+//! What was found out about parts that do not change, kept for the next time that the same is asked: of a report that is made
+//! every minute only what has come since is read.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashMap;
+
+use crate::query::engine::{Control, QueryError};
+
+/// Bytes that are kept at most.
+const MOST_BYTES: usize = 64 << 20;
+
+/// What a question comes to in a part of the rows.
+pub(super) trait Partial: Default + Send + Sync + 'static {
+    /// The bytes that were taken of the question's memory for it.
+    fn bytes(&self) -> usize;
+
+    /// Adds what it comes to in other rows.
+    fn absorb(&mut self, other: &Self, control: &Control) -> Result<(), QueryError>;
+}
+
+/// Something that was found out, and of how many rows.
+pub(super) struct Known<T: ?Sized> {
+    pub(super) partial: Arc<T>,
+    pub(super) rows: u64,
+}
+
+impl<T: ?Sized> Clone for Known<T> {
+    fn clone(&self) -> Self {
+        Self { partial: self.partial.clone(), rows: self.rows }
+    }
+}
+
+/// Partial answers by part and question. What was not used for longest goes first when there is no room.
+pub(super) struct Memo {
+    kept: Mutex<Kept>,
+    /// Bytes that are kept at most.
+    most: usize,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self::of(MOST_BYTES)
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: HashMap<(u64, Arc<str>), Entry>,
+    bytes: usize,
+    /// How often something was looked for or kept.
+    uses: u64,
+}
+
+struct Entry {
+    known: Known<dyn Any + Send + Sync>,
+    bytes: usize,
+    used: u64,
+}
+
+impl Memo {
+    pub(super) fn of(most: usize) -> Self {
+        Self { kept: Mutex::default(), most }
+    }
+
+    /// Whether there is room for so many bytes of one part, if so many are kept of all that a question is about. What takes a
+    /// large part of the room is not kept: it would push out all else.
+    pub(super) const fn has_room(&self, bytes: usize, of_all: usize) -> bool {
+        bytes <= self.most / 4 && of_all <= self.most
+    }
+
+    /// What is known of a part; `question` has to tell everything that it depends on, and of which kind it is.
+    pub(super) fn get<T: Partial>(&self, part: u64, question: &Arc<str>) -> Option<Known<T>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.uses += 1;
+        let uses = kept.uses;
+        let entry = kept.entries.get_mut(&(part, question.clone()))?;
+        entry.used = uses;
+        let Known { partial, rows } = entry.known.clone();
+        Some(Known { partial: partial.downcast().ok()?, rows })
+    }
+
+    pub(super) fn put<T: Partial>(&self, part: u64, question: &Arc<str>, known: &Known<T>) {
+        let Known { partial, rows } = known.clone();
+        let bytes = partial.bytes();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.uses += 1;
+        let entry = Entry { known: Known { partial, rows }, bytes, used: kept.uses };
+        kept.bytes += bytes;
+        if let Some(before) = kept.entries.insert((part, question.clone()), entry) {
+            kept.bytes -= before.bytes;
+        }
+        kept.make_room(self.most);
+    }
+}
+
+impl Kept {
+    fn make_room(&mut self, most: usize) {
+        while self.bytes > most {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            if let Some(entry) = self.entries.remove(&key) {
+                self.bytes -= entry.bytes;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Sum(u64, usize);
+
+    impl Partial for Sum {
+        fn bytes(&self) -> usize {
+            self.1
+        }
+
+        fn absorb(&mut self, other: &Self, _: &Control) -> Result<(), QueryError> {
+            self.0 += other.0;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_when_there_is_no_room() {
+        let (memo, question): (Memo, Arc<str>) = (Memo::of(400), "sum".into());
+        let put =
+            |part: u64| memo.put(part, &question, &Known { partial: Arc::new(Sum(part, 100)), rows: 3 });
+        let is_known = |part: u64| memo.get::<Sum>(part, &question).is_some();
+        assert!(memo.has_room(100, 400) && !memo.has_room(101, 101) && !memo.has_room(1, 401));
+        (1..=4).for_each(put);
+        assert!(is_known(1), "all of them have room");
+        put(5);
+        assert!(is_known(1) && !is_known(2) && is_known(3) && is_known(4) && is_known(5));
+        // The same again takes no more.
+        put(5);
+        assert!(is_known(1) && is_known(3) && is_known(4));
+        let known = memo.get::<Sum>(4, &question).unwrap();
+        assert!(*known.partial == Sum(4, 100) && known.rows == 3);
+        assert!(memo.get::<Sum>(4, &"another".into()).is_none());
+    }
+}

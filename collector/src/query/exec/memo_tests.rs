@@ -1,0 +1,157 @@
+//! What is kept of earlier answers gives the same answers, and is read no more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::tests::{BASE, send, span, stored};
+use super::*;
+use crate::query::engine::{Names, Part, Visit};
+use crate::store::Store;
+use crate::store::tests::settle;
+
+/// A store that counts the rows which are read of it.
+#[derive(Clone)]
+struct Counted {
+    store: Arc<Store>,
+    rows: Arc<AtomicU64>,
+}
+
+struct CountedPart(Box<dyn Part>, Arc<AtomicU64>);
+
+impl Engine for Counted {
+    fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
+        let parts = self.store.parts(scan)?.into_iter();
+        Ok(parts.map(|part| Box::new(CountedPart(part, self.rows.clone())) as Box<dyn Part>).collect())
+    }
+}
+
+impl Part for CountedPart {
+    fn times(&self) -> (i64, i64) {
+        self.0.times()
+    }
+
+    fn rows(&self) -> u64 {
+        self.0.rows()
+    }
+
+    fn identity(&self) -> Option<u64> {
+        self.0.identity()
+    }
+
+    fn names(&self) -> Option<Arc<Names>> {
+        self.0.names()
+    }
+
+    fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
+        let read = self.0.read(control, visit)?;
+        self.1.fetch_add(read, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn counted() -> (tempfile::TempDir, Counted) {
+    let (dir, store) = stored();
+    settle(&store);
+    (dir, Counted { store: Arc::new(store), rows: Arc::default() })
+}
+
+/// Questions of several kinds, as text. How much was looked at depends on what is on disk by now.
+fn asked(queries: &Queries) -> Vec<String> {
+    let control = || queries.control();
+    let times =
+        [(None, None), (Some(BASE + 1), None), (Some(BASE + 500_000_000), Some(BASE + 7_777_000_000))];
+    let mut answers = Vec::new();
+    for (start, end) in times {
+        for q in ["", "{ status = error }", "{ span.gen_ai.operation.name = \"chat\" && .number > 3000 }"] {
+            for (by, step) in
+                [(vec![], None), (vec!["name", "status"], None), (vec!["name"], Some(700_000_000))]
+            {
+                let by = by.into_iter().map(str::to_owned).collect();
+                let request = StatsRequest { q: q.to_owned(), start, end, by, step, limit: None };
+                let answer = queries.stats(&request, &control()).unwrap();
+                answers.push(format!("{:?}", StatsAnswer { scanned: 0, ..answer }));
+            }
+        }
+        for brief in [false, true] {
+            let end = Some(end.unwrap_or(BASE + 20_000_000_000));
+            let request = ReportRequest { q: String::new(), start, end, brief };
+            let answer = queries.report(&request, &control()).unwrap();
+            answers.push(format!("{:?}", Report { scanned: 0, ..answer }));
+        }
+    }
+    answers
+}
+
+/// That answers are the same; where they are not, what is about the place is told.
+fn same(known: &[String], anew: &[String], when: &str) {
+    for (number, (known, anew)) in known.iter().zip(anew).enumerate() {
+        let differs = known.bytes().zip(anew.bytes()).position(|(a, b)| a != b);
+        if let Some(at) = differs.or_else(|| (known.len() != anew.len()).then_some(0)) {
+            let part = |text: &str| text.chars().skip(at.saturating_sub(100)).take(200).collect::<String>();
+            panic!("question {number} {when}:\n{}\n{}", part(known), part(anew));
+        }
+    }
+}
+
+fn fresh(engine: &Counted) -> Queries {
+    Queries::new(Arc::new(engine.clone()), Limits::default())
+}
+
+#[test]
+fn what_is_kept_gives_the_same_answers_whatever_comes_and_goes() {
+    let (_dir, engine) = counted();
+    let kept = fresh(&engine);
+    let same = |when: &str| same(&asked(&kept), &asked(&fresh(&engine)), when);
+    same("at first");
+    same("again");
+    // More in memory, then on disk.
+    send(&engine.store, "other", &(9_000..10_000).map(span).collect::<Vec<_>>());
+    same("with more in memory");
+    send(&engine.store, "other", &(10_000..16_000).map(span).collect::<Vec<_>>());
+    settle(&engine.store);
+    same("with more on disk");
+    engine.store.delete_service("bot").unwrap();
+    same("without a service");
+    assert!(asked(&kept)[0].contains("count: 7000"), "{}", asked(&kept)[0]);
+}
+
+#[test]
+fn what_is_kept_is_not_read_again() {
+    let (_dir, engine) = counted();
+    let layout = || -> Vec<(Option<u64>, u64)> {
+        let scan = Plan::new("", None, None).unwrap().scan(Columns::All, Order::Any);
+        engine.store.parts(&scan).unwrap().iter().map(|part| (part.identity(), part.rows())).collect()
+    };
+    let tried = || {
+        let (queries, before) = (fresh(&engine), layout());
+        let read = |start: i64, q: &str| {
+            let before = engine.rows.load(Ordering::Relaxed);
+            let request = StatsRequest { q: q.to_owned(), start: Some(start), ..StatsRequest::default() };
+            let answer = queries.stats(&request, &queries.control()).unwrap();
+            (engine.rows.load(Ordering::Relaxed) - before, answer.scanned)
+        };
+        let asked =
+            [(BASE, ""), (BASE, ""), (BASE - 5, ""), (BASE + 5_000_000, ""), (BASE, "{ .number >= 0 }")];
+        let reads = asked.map(|(start, q)| read(start, q));
+        (layout() == before).then_some((reads, before))
+    };
+    // The store goes on with what it does in the background.
+    let ([first, again, wider, narrower, another], layout) =
+        std::iter::repeat_with(tried).flatten().next().unwrap();
+    let in_memory: u64 = layout.iter().filter(|(identity, _)| identity.is_none()).map(|(_, rows)| rows).sum();
+    assert!(in_memory < 5_500, "{layout:?}");
+    assert_eq!(first, (9_000, 9_000));
+    assert_eq!(again, (in_memory, 9_000), "only what is in memory is read again");
+    assert_eq!(wider, (in_memory, 9_000), "segments that are in the time as a whole are the same");
+    assert!(narrower.0 > in_memory, "of those that are not a part counts");
+    assert!(another.0 > in_memory, "another filter is another question");
+}
+
+#[test]
+fn without_room_nothing_is_kept_and_the_answers_are_the_same() {
+    let (_dir, engine) = counted();
+    let queries = Queries { memo: Arc::new(memo::Memo::of(1_000)), ..fresh(&engine) };
+    let (first, rows) = (asked(&queries), engine.rows.load(Ordering::Relaxed));
+    same(&asked(&queries), &first, "again");
+    same(&first, &asked(&fresh(&engine)), "with room");
+    assert!(engine.rows.load(Ordering::Relaxed) > 2 * rows);
+}
