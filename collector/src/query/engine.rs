@@ -6,6 +6,7 @@
 //! | column | type | content |
 //! |---|---|---|
 //! | `trace_id`, `span_id`, `parent_span_id` | `FixedSizeBinary(16)`, `(8)`, `(8)` nullable | parent null: a root |
+//! | `parent_offset` | `Int32`, nullable | how many rows after this one the parent is (less than 0: before), of all rows that the part gives to a scan in any order without `must`; 0: in another part, or more than one has its id; null: a root. Parts of old lack the column |
 //! | `service`, `name`, `status_message`, `trace_state` | `Dictionary<Int32, Utf8>`, the last two nullable | |
 //! | `kind`, `status` | `Int8` | the numbers of OTLP |
 //! | `start` | `Timestamp(ns)`, no zone | |

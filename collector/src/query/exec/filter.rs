@@ -1,8 +1,12 @@
 //! Which rows of a batch fulfil a filter: found out value by value where rows share values, else row by row.
 
-use arrow_array::Array as _;
+use std::borrow::Cow;
 
-use super::bind::Bound;
+use arrow_array::Array as _;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int8Type, Int32Type};
+
+use super::bind::{Bound, Source};
 use super::coded::Coded;
 use crate::query::engine::QueryError;
 use crate::query::traceql::{BinaryOp, Compiled, Datum, Expr, Field, Filter, Intrinsic, Literal, Row};
@@ -105,6 +109,9 @@ impl Node {
                         }
                         return;
                     }
+                    if bound.source(field).is_some_and(|source| keep_coded(source, compiled, rows)) {
+                        return;
+                    }
                     if let Some(coded) = bound.source(field).and_then(|source| Coded::of(source, rows)) {
                         let holds: Vec<bool> =
                             coded.values.iter().map(|value| compiled.matches(&One(value))).collect();
@@ -125,6 +132,46 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+/// Leaves rows by the numbers that their columns have for texts and statuses: what holds for each of these is found out once. Not
+/// if there are many of them for so many rows, of which few may be in use.
+fn keep_coded(source: &Source<'_>, compiled: &Compiled, rows: &mut Vec<u32>) -> bool {
+    let holds = |value: &Datum<'_>| compiled.matches(&One(value));
+    match source {
+        Source::Texts(column, texts) if texts.len() <= rows.len() / 8 => {
+            let keys = column.as_dictionary::<Int32Type>().keys();
+            let of_nil = holds(&Datum::Nil);
+            let of_text =
+                |text: Option<&str>| text.map_or(of_nil, |text| holds(&Datum::Text(Cow::Borrowed(text))));
+            let held: Vec<bool> = texts.iter().map(of_text).collect();
+            let values = keys.values();
+            let is_held = |row: u32| {
+                usize::try_from(values[row as usize])
+                    .ok()
+                    .and_then(|key| held.get(key).copied())
+                    .unwrap_or(of_nil)
+            };
+            match keys.nulls() {
+                None => rows.retain(|&row| is_held(row)),
+                Some(nulls) => {
+                    rows.retain(|&row| if nulls.is_valid(row as usize) { is_held(row) } else { of_nil });
+                }
+            }
+            true
+        }
+        Source::Status(column) if column.null_count() == 0 => {
+            let statuses = column.as_primitive::<Int8Type>().values();
+            let mut held = [None; 256];
+            rows.retain(|&row| {
+                let status = statuses[row as usize];
+                let known = &mut held[usize::from(status.cast_unsigned())];
+                *known.get_or_insert_with(|| holds(&Datum::Status(status)))
+            });
+            true
+        }
+        _ => false,
     }
 }
 

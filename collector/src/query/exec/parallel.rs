@@ -15,7 +15,7 @@ pub(super) fn fold<T: Default + Send>(
     control: &Control,
     each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
 ) -> Result<(Vec<T>, u64), QueryError> {
-    over(parts, |all, part| read(part, control, all, &each))
+    by_part(parts, |all, part| read(part, control, all, &each))
 }
 
 /// The same, but of what was found out before nothing is read again: `question` tells all that `each` depends on but for the
@@ -27,7 +27,7 @@ pub(super) fn fold_known<T: Partial>(
     each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
 ) -> Result<(Vec<Arc<T>>, u64), QueryError> {
     let held = AtomicUsize::new(0);
-    let (all, scanned) = over(parts, |(known, rest): &mut (Vec<Arc<T>>, T), part| {
+    let (all, scanned) = by_part(parts, |(known, rest): &mut (Vec<Arc<T>>, T), part| {
         let Some(identity) = part.identity() else { return read(part, control, rest, &each) };
         control.check()?;
         let found = match memo.get(identity, question) {
@@ -68,7 +68,7 @@ fn read<T>(
 }
 
 /// Calls `each` with every part, and adds up what it returns; one accumulator a thread.
-fn over<T: Default + Send>(
+pub(super) fn by_part<T: Default + Send>(
     parts: &[Box<dyn Part>],
     each: impl Fn(&mut T, &dyn Part) -> Result<u64, QueryError> + Sync,
 ) -> Result<(Vec<T>, u64), QueryError> {

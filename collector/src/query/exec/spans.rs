@@ -137,7 +137,7 @@ fn of_traces(
 ) -> Result<SpansAnswer, QueryError> {
     let time = super::time_range(request.start, request.end)?;
     let mut page = Page { best: BTreeMap::new(), limit: limit + 1 };
-    let scanned = super::traces::each(queries, pipeline, &[], time, control, |found, _| {
+    let scanned = super::traces::each(queries, pipeline, &[], None, time, control, |found, _| {
         let rank = rank(request.order, found.start, found.duration);
         let key = (rank, found.trace, found.span.get().to_be_bytes(), found.start);
         if after.is_none_or(|after| key > after) && page.has_room_for(&key) {

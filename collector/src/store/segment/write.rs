@@ -150,7 +150,7 @@ fn properties(batch: &RecordBatch, footer: Vec<KeyValue>) -> WriterProperties {
                     .set_column_dictionary_enabled(path(), false)
                     .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
             }
-            "duration_ns" => {
+            "duration_ns" | "parent_offset" => {
                 properties = properties
                     .set_column_dictionary_enabled(path(), false)
                     .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);

@@ -9,6 +9,7 @@ use arrow_schema::ArrowError;
 use super::assemble::{Made, Source, ids};
 use super::chunk::{NONE, Pool, Record, Row};
 use super::disassemble::Reading;
+use super::parents;
 use crate::query::Table;
 
 impl Record for Row {
@@ -80,6 +81,10 @@ impl Record for Row {
         if wanted("parent_span_id") {
             let parents = rows().map(|row| (row.parent != [0; 8]).then_some(row.parent));
             made.add("parent_span_id", true, ids(parents, source.len())?);
+        }
+        if wanted("parent_offset") {
+            let spans = rows().map(|row| ((row.trace_id, row.span_id), row.parent));
+            made.add("parent_offset", true, Arc::new(parents::offsets(spans)));
         }
         if wanted("service") {
             made.add("service", false, source.dictionary(|row| row.service));

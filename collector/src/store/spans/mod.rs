@@ -8,4 +8,5 @@ pub(in crate::store) mod decode;
 pub(in crate::store) mod disassemble;
 pub(in crate::store) mod fields;
 pub(in crate::store) mod names;
+mod parents;
 pub(in crate::store) mod select;

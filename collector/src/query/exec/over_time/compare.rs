@@ -107,7 +107,7 @@ impl Picked {
             return Ok(Self::Alone(Condition::new(filter)?));
         }
         let mut known = HashSet::new();
-        *scanned += traces::each(queries, pipeline, &[], grid.range(), control, |left, _| {
+        *scanned += traces::each(queries, pipeline, &[], None, grid.range(), control, |left, _| {
             known.insert((left.trace, left.span.get().to_be_bytes()));
             control.take_memory(2 * size_of::<(TraceId, [u8; 8])>())
         })?;

@@ -1,14 +1,18 @@
 //! Numbers over time, as TraceQL metrics have them (Tempo 3.0).
 
+mod ancestry;
 mod combine;
 mod compare;
 mod exemplars;
 mod powers;
 mod read;
+mod related;
 mod roots;
 mod series;
 mod values;
 
+#[cfg(test)]
+mod related_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
 
+use super::ancestry::Set;
+use super::related::Related;
 use super::roots::{self, Roots};
 use super::series::{Grid, Groups, measured};
 use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn, Table};
@@ -23,15 +25,35 @@ pub(super) fn read(
     control: &Control,
 ) -> Result<(Groups, u64), QueryError> {
     let mut scanned = 0;
-    if let Some(columns) = Columned::new(queries, grid, spans, function, by, control, &mut scanned)? {
-        let (groups, read) = columns.read(queries)?;
-        return Ok((groups, scanned + read));
+    let single = spans.single().filter(|filter| filter.fields().iter().all(Field::is_of_one_span));
+    // Spans of which it is left open by the parts whether they count; none if all are.
+    let (mut groups, mut open) = (Groups::default(), None);
+    let set = Set::of(spans);
+    let alone = single.is_some() || set.is_some();
+    let columned =
+        if alone { Columned::new(queries, grid, function, by, control, &mut scanned)? } else { None };
+    if let Some(columned) = columned {
+        if let Some(filter) = single {
+            let (groups, read) = columned.read(queries, &filter)?;
+            return Ok((groups, scanned + read));
+        }
+        let related = set.map(|set| Related::new(&columned, set)).transpose()?;
+        if let Some(told) = related.map(|related| related.read(queries)).transpose()?.flatten() {
+            scanned += told.scanned;
+            if told.open.is_empty() {
+                return Ok((told.groups, scanned));
+            }
+            (groups, open) = (told.groups, Some(told.open));
+        }
     }
     let fields: Vec<Field> = by.iter().chain(measured(function)).cloned().collect();
-    let mut groups = Groups::default();
     // Most have what the one before has.
     let mut last: Option<(Vec<Datum<'static>>, usize)> = None;
-    let read = traces::each(queries, spans, &fields, grid.range(), control, |left, values| {
+    let only = open.as_ref().map(|open| open.iter().map(|(trace, _)| *trace).collect());
+    let read = traces::each(queries, spans, &fields, only, grid.range(), control, |left, values| {
+        if open.as_ref().is_some_and(|open| !open.contains(&(left.trace, left.span.get().to_be_bytes()))) {
+            return Ok(());
+        }
         let (by, value) = values.split_at(by.len());
         let place = match &last {
             Some((known, place)) if known == by => *place,
@@ -50,34 +72,31 @@ pub(super) fn read(
 }
 
 /// Numbers that a look at each span alone tells, and at the root of its trace.
-struct Columned<'a> {
-    filter: Filter,
-    grid: Grid,
+pub(super) struct Columned<'a> {
+    pub(super) grid: Grid,
     function: &'a Function,
     by: &'a [Field],
     /// What is measured, or nothing.
     measured: Vec<Field>,
     /// What is told of roots, if they are grouped by.
     roots: Option<Roots>,
-    control: &'a Control,
+    pub(super) control: &'a Control,
 }
 
 impl<'a> Columned<'a> {
-    /// Nothing if other spans of the traces have to be looked at.
+    /// Nothing if what is grouped by or measured is told by other spans of the traces.
     fn new(
         queries: &Queries,
         grid: Grid,
-        spans: &Pipeline,
         function: &'a Function,
         by: &'a [Field],
         control: &'a Control,
         scanned: &mut u64,
     ) -> Result<Option<Self>, QueryError> {
-        let Some(filter) = spans.single() else { return Ok(None) };
         let measured: Vec<Field> = measured(function).cloned().into_iter().collect();
         let of_roots = by.iter().any(|field| roots::place(field).is_some());
         let by_alone = by.iter().all(|field| field.is_of_one_span() || roots::place(field).is_some());
-        if !by_alone || !filter.fields().iter().chain(&measured).all(Field::is_of_one_span) {
+        if !by_alone || !measured.iter().all(Field::is_of_one_span) {
             return Ok(None);
         }
         let roots =
@@ -86,21 +105,27 @@ impl<'a> Columned<'a> {
         if of_roots && roots.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { filter, grid, function, by, measured, roots, control }))
+        Ok(Some(Self { grid, function, by, measured, roots, control }))
     }
 
-    fn read(&self, queries: &Queries) -> Result<(Groups, u64), QueryError> {
-        let condition = Condition::new(&self.filter)?;
-        let mut columns = bind::columns(condition.fields())?;
+    /// The columns of what is counted.
+    pub(super) fn columns(&self) -> Result<Vec<SpanColumn>, QueryError> {
         let own: Vec<Field> = self.by.iter().filter(|field| field.is_of_one_span()).cloned().collect();
-        columns.extend(bind::columns(&own)?);
+        let mut columns = bind::columns(&own)?;
         columns.extend(bind::columns(&self.measured)?);
         columns.push(SpanColumn::Fixed("start"));
         let traces = self.grid.exemplars > 0 || self.roots.is_some();
         columns.extend(traces.then_some(SpanColumn::Fixed("trace_id")));
+        Ok(columns)
+    }
+
+    fn read(&self, queries: &Queries, filter: &Filter) -> Result<(Groups, u64), QueryError> {
+        let condition = Condition::new(filter)?;
+        let mut columns = self.columns()?;
+        columns.extend(bind::columns(condition.fields())?);
         columns.sort_unstable();
         columns.dedup();
-        let (time, must) = (self.grid.range(), self.filter.musts());
+        let (time, must) = (self.grid.range(), filter.musts());
         let plan = Plan { table: Table::Spans, condition, time, must, columns };
         let parts = queries.engine.parts(&plan.scan(Columns::Some(plan.columns.clone()), Order::Any))?;
         let (found, scanned) = parallel::fold(&parts, self.control, |groups: &mut Groups, batch| {
@@ -113,7 +138,12 @@ impl<'a> Columned<'a> {
         Ok((all, scanned))
     }
 
-    fn add(&self, groups: &mut Groups, batch: &RecordBatch, rows: &[u32]) -> Result<(), QueryError> {
+    pub(super) fn add(
+        &self,
+        groups: &mut Groups,
+        batch: &RecordBatch,
+        rows: &[u32],
+    ) -> Result<(), QueryError> {
         if rows.is_empty() {
             return Ok(());
         }

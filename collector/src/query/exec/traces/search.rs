@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
 
 use super::gather::{Together, trace_size};
@@ -62,12 +63,13 @@ pub(in crate::query::exec) struct Left {
     pub(in crate::query::exec) duration: i64,
 }
 
-/// Calls with each span that a pipeline leaves of those that started in a time, and with its fields; returns how many spans
-/// were looked at.
+/// Calls with each span that a pipeline leaves of those that started in a time, and with its fields; if some traces are given, it
+/// looks at these only. Returns how many spans were looked at.
 pub(in crate::query::exec) fn each(
     queries: &Queries,
     pipeline: &Pipeline,
     fields: &[Field],
+    only: Option<HashSet<TraceId>>,
     time: TimeRange,
     control: &Control,
     mut visit: impl FnMut(Left, &[Datum<'static>]) -> Result<(), QueryError>,
@@ -89,8 +91,12 @@ pub(in crate::query::exec) fn each(
     let places: Vec<Option<usize>> = fields.iter().map(|field| program.place(field)).collect();
     let wide = search.wide();
     search.reader.only_left = true;
-    search.reader.choose_by_look(wide)?;
-    let ids = search.reader.all(wide, &mut search.scanned)?;
+    let ids: Vec<TraceId> = if let Some(only) = only {
+        only.into_iter().collect()
+    } else {
+        search.reader.choose_by_look(wide)?;
+        search.reader.all(wide, &mut search.scanned)?
+    };
     // Nothing is kept of those that were looked at, so that most of the room is theirs.
     let room = |bytes: usize, traces: usize| (memory / 4 * 3 / (bytes / traces.max(1)).max(1)).max(1);
     let mut fit = FIRST;
