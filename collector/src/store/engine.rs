@@ -26,7 +26,7 @@ impl Engine for Store {
 
     fn pending(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
         let chunks: Vec<Arc<Chunk<Row>>> = self.shared.state.lock().pending.chunks().cloned().collect();
-        Ok(chunk_parts(chunks, scan))
+        Ok(chunks.into_iter().filter_map(|chunk| chunk_part(chunk, scan)).collect())
     }
 }
 
@@ -34,7 +34,8 @@ impl Shared {
     /// What may hold rows of a scan, some segments left out.
     pub(super) fn parts_of<R: Stored>(&self, scan: &Scan, without: &[Arc<Segment>]) -> Vec<Box<dyn Part>> {
         let snapshot = self.state.lock().snapshot::<R>();
-        let mut parts = chunk_parts(snapshot.chunks, scan);
+        let mut parts: Vec<Box<dyn Part>> = Vec::new();
+        parts.extend(snapshot.chunks.into_iter().filter_map(|chunk| chunk_part(chunk, scan)));
         let read = |segment: &&Arc<Segment>| !without.iter().any(|other| Arc::ptr_eq(segment, other));
         for segment in snapshot.segments.iter().filter(read) {
             if let Some(part) = segment.part(scan) {
@@ -45,78 +46,52 @@ impl Shared {
     }
 }
 
-/// Rows that are read at once, where their order does not matter: each batch costs something of its own.
-const AT_ONCE: usize = 8_192;
-
-/// The parts of chunks that may hold rows of a scan. Rows are looked at when they are read: an answer may be complete before
-/// that.
-fn chunk_parts<R: Stored>(
-    chunks: impl IntoIterator<Item = Arc<Chunk<R>>>,
-    scan: &Scan,
-) -> Vec<Box<dyn Part>> {
-    let mut parts: Vec<ChunkPart<R>> = Vec::new();
-    for chunk in chunks {
-        let Some(selection) = Selection::of(&chunk, scan.time, &scan.must) else { continue };
-        let rows = chunk.rows.len();
-        match parts.last_mut().filter(|last| scan.order == Order::Any && last.rows + rows <= AT_ONCE) {
-            Some(last) => {
-                last.rows += rows;
-                last.chunks.push((chunk, selection));
-            }
-            None => parts.push(ChunkPart { chunks: vec![(chunk, selection)], rows, scan: scan.clone() }),
-        }
-    }
-    parts.into_iter().map(|part| Box::new(part) as Box<dyn Part>).collect()
+/// The part of a chunk that may hold rows of a scan. Its rows are looked at when it is read: an answer may be complete
+/// before that.
+fn chunk_part<R: Stored>(chunk: Arc<Chunk<R>>, scan: &Scan) -> Option<Box<dyn Part>> {
+    let selection = Selection::of(&chunk, scan.time, &scan.must)?;
+    Some(Box::new(ChunkPart { chunk, selection, scan: scan.clone() }))
 }
 
-/// Rows of some chunks in memory.
+/// Rows of a chunk in memory.
 struct ChunkPart<R> {
-    chunks: Vec<(Arc<Chunk<R>>, Selection)>,
-    rows: usize,
+    chunk: Arc<Chunk<R>>,
+    selection: Selection,
     scan: Scan,
-}
-
-impl<R: Stored> ChunkPart<R> {
-    fn chunks(&self) -> Vec<&Chunk<R>> {
-        self.chunks.iter().map(|(chunk, _)| chunk.as_ref()).collect()
-    }
 }
 
 impl<R: Stored> Part for ChunkPart<R> {
     fn times(&self) -> (i64, i64) {
-        let times = self.chunks.iter().map(|(chunk, _)| chunk.times());
-        times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default()
+        self.chunk.times()
     }
 
     fn rows(&self) -> u64 {
-        self.rows as u64
+        self.chunk.rows.len() as u64
     }
 
     fn names(&self) -> Option<Arc<Names>> {
-        let (first, last) = self.times();
+        let (first, last) = self.chunk.times();
         let whole =
             self.scan.must.is_empty() && self.scan.time.contains(first) && self.scan.time.contains(last);
-        if whole { names(&self.chunks()).map(Arc::new) } else { None }
+        if whole { names(&[self.chunk.as_ref()]).map(Arc::new) } else { None }
     }
 
     fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
         control.check()?;
-        let chunks = self.chunks();
-        let mut rows: Vec<At> = Vec::new();
-        for (place, (chunk, selection)) in (0..).zip(&self.chunks) {
-            rows.extend(selection.rows(chunk).into_iter().map(|row| At { chunk: place, row }));
-        }
-        let time = |at: &At| chunks[at.chunk as usize].rows[at.row as usize].time();
+        let mut rows = self.selection.rows(&self.chunk);
+        let time = |row: u32| self.chunk.rows[row as usize].time();
         match self.scan.order {
             Order::Any => {}
-            Order::NewestFirst => rows.sort_by_key(|at| std::cmp::Reverse(time(at))),
-            Order::OldestFirst => rows.sort_by_key(time),
+            Order::NewestFirst => rows.sort_by_key(|&row| std::cmp::Reverse(time(row))),
+            Order::OldestFirst => rows.sort_by_key(|&row| time(row)),
         }
-        if !rows.is_empty() {
-            let made = assemble(&chunks, &rows, &self.scan.columns)
+        let read = rows.len() as u64;
+        if read > 0 {
+            let rows: Vec<At> = rows.iter().map(|&row| At { chunk: 0, row }).collect();
+            let made = assemble(&[self.chunk.as_ref()], &rows, &self.scan.columns)
                 .map_err(|error| QueryError::Failed(format!("rows in memory cannot be read: {error}")))?;
             visit(&made.batch)?;
         }
-        Ok(rows.len() as u64)
+        Ok(read)
     }
 }

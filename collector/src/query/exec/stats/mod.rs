@@ -25,7 +25,7 @@ pub(super) fn answer(
     let limit = super::bounds(request.limit, request.step)?;
     let ask = Ask { by: super::grouped_by(&request.by)?, step: request.step, ..Ask::default() };
     let (read, scanned) = read(queries, request, &[ask], &[], control)?;
-    Ok(finish(&groups(&read, 0), request, limit, scanned))
+    Ok(finish(&alone(read, control)?, request, limit, scanned))
 }
 
 /// How spans are grouped.
@@ -90,15 +90,41 @@ pub(super) fn grouped(
     control: &Control,
 ) -> Result<Answers, QueryError> {
     let (read, scanned) = read(queries, request, asks, spenders, control)?;
-    let groups = (0..asks.len()).map(|way| shown(groups(&read, way))).collect();
+    let groups = (0..asks.len()).map(|way| groups(&read, way, control).map(shown));
+    let groups = groups.collect::<Result<_, _>>()?;
     Ok(Answers { groups, scanned, read })
 }
 
 /// The groups of a way, of all that was read.
-fn groups(read: &[Arc<Read>], way: usize) -> Groups {
+fn groups(read: &[Arc<Read>], way: usize, control: &Control) -> Result<Groups, QueryError> {
     let mut all = Groups::default();
-    read.iter().filter_map(|read| read.ways.get(way)).for_each(|groups| all.merge(groups));
-    all
+    for groups in read.iter().filter_map(|read| read.ways.get(way)) {
+        control.take_memory(all.merge(groups))?;
+    }
+    Ok(all)
+}
+
+/// The same of the only way. What nobody else needs is not copied: there may be many groups.
+fn alone(read: Vec<Arc<Read>>, control: &Control) -> Result<Groups, QueryError> {
+    let (mut all, mut kept) = (Groups::default(), Vec::new());
+    for read in read {
+        match Arc::try_unwrap(read) {
+            Ok(Read { ways, .. }) => {
+                for mut groups in ways {
+                    if groups.figures.len() > all.figures.len() {
+                        std::mem::swap(&mut all, &mut groups);
+                    }
+                    // Its memory was taken when it was read.
+                    all.merge(&groups);
+                }
+            }
+            Err(read) => kept.push(read),
+        }
+    }
+    for groups in kept.iter().flat_map(|read| &read.ways) {
+        control.take_memory(all.merge(groups))?;
+    }
+    Ok(all)
 }
 
 fn shown(Groups { places, figures }: Groups) -> Vec<Grouped> {

@@ -49,17 +49,20 @@ impl Groups {
         Ok(place)
     }
 
-    /// Adds the groups of others.
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Adds the groups of others; returns how many bytes those take that are new.
+    pub(super) fn merge(&mut self, other: &Self) -> usize {
+        let mut more = 0;
         for (key, &place) in &other.places {
             let figures = &other.figures[place];
             if let Some(&known) = self.places.get(key) {
                 self.figures[known].merge(figures);
             } else {
+                more += GROUP_BYTES + 2 * key.0.len() + figures.bytes();
                 self.places.insert(key.clone(), self.figures.len());
                 self.figures.push(figures.clone());
             }
         }
+        more
     }
 }
 
@@ -88,14 +91,21 @@ type Spenders = HashMap<Box<str>, Spent>;
 
 impl Partial for Read {
     fn absorb(&mut self, other: &Self, control: &Control) -> Result<(), QueryError> {
-        let before = self.bytes();
         self.ways.resize_with(other.ways.len().max(self.ways.len()), Groups::default);
-        self.ways.iter_mut().zip(&other.ways).for_each(|(groups, more)| groups.merge(more));
+        let mut more: usize =
+            self.ways.iter_mut().zip(&other.ways).map(|(groups, more)| groups.merge(more)).sum();
         self.spenders.resize_with(other.spenders.len().max(self.spenders.len()), Spenders::default);
-        for (spenders, more) in self.spenders.iter_mut().zip(&other.spenders) {
-            more.iter().for_each(|(name, more)| spenders.entry_ref(&**name).or_default().merge(more));
+        for (spenders, others) in self.spenders.iter_mut().zip(&other.spenders) {
+            for (name, spent) in others {
+                if let Some(known) = spenders.get_mut(name) {
+                    known.merge(spent);
+                } else {
+                    more += SPENDER_BYTES + name.len();
+                    spenders.insert(name.clone(), *spent);
+                }
+            }
         }
-        control.take_memory(self.bytes().saturating_sub(before))
+        control.take_memory(more)
     }
 
     fn bytes(&self) -> usize {
