@@ -37,6 +37,8 @@ pub(super) fn read(
             let (groups, read) = columned.read(queries, &filter)?;
             return Ok((groups, scanned + read));
         }
+        // Where the index leaves few traces, to look at these is less than to read all columns.
+        let set = if traces::are_few(queries, spans, grid.range(), control)? { None } else { set };
         let related = set.map(|set| Related::new(&columned, set)).transpose()?;
         if let Some(told) = related.map(|related| related.read(queries)).transpose()?.flatten() {
             scanned += told.scanned;

@@ -16,5 +16,5 @@ mod tests;
 
 pub(super) use self::plan::service;
 pub(super) use self::read::TraceId;
-pub(super) use self::search::{answer, around, comes_to_numbers, each};
+pub(super) use self::search::{answer, are_few, around, comes_to_numbers, each};
 pub(super) use self::spansets::owned;

@@ -14,6 +14,8 @@ use crate::query::engine::{
 use crate::query::exec::{Queries, bind, parallel};
 use crate::query::traceql::Field;
 
+/// One in so many is a small part.
+const FEW: u64 = 8;
 /// Bytes of a trace that may be in the answer: in a map, and where it waits to be looked up.
 const CANDIDATE_BYTES: usize = 96;
 
@@ -76,6 +78,16 @@ impl<'a> Reader<'a> {
         }
         self.by = by;
         Ok(())
+    }
+
+    /// Whether candidates are looked for among a small part of the spans.
+    pub(super) fn reads_few(&self, time: TimeRange) -> Result<bool, QueryError> {
+        let candidates = self.candidate_scan(time)?;
+        let all = Scan { must: Vec::new(), ..candidates.clone() };
+        let rows = |scan: &Scan| -> Result<u64, QueryError> {
+            Ok(self.queries.engine.parts(scan)?.iter().map(|part| part.to_read()).sum())
+        };
+        Ok(rows(&candidates)?.saturating_mul(FEW) < rows(&all)?)
     }
 
     /// The same by a look at some of the spans, where the index does not tell: worth it where all candidates are read.

@@ -126,6 +126,19 @@ pub(in crate::query::exec) fn each(
     Ok(search.scanned)
 }
 
+/// Whether the index leaves only a small part of the spans that have to be looked at to know which traces may be in the answer.
+pub(in crate::query::exec) fn are_few(
+    queries: &Queries,
+    pipeline: &Pipeline,
+    time: TimeRange,
+    control: &Control,
+) -> Result<bool, QueryError> {
+    let program = Program::of(pipeline, &[])?;
+    let mut reader = Reader::new(queries, &program, control);
+    reader.choose(around(time))?;
+    reader.reads_few(around(time))
+}
+
 /// When spans started that belong to traces of a time.
 pub(in crate::query::exec) const fn around(time: TimeRange) -> TimeRange {
     TimeRange { from: time.from.saturating_sub(BEYOND), to: time.to.saturating_add(BEYOND) }
