@@ -10,6 +10,8 @@ use crate::query::engine::{Control, QueryError};
 
 /// Bytes that are kept at most.
 const MOST_BYTES: usize = 64 << 20;
+/// Bytes of an entry besides what was found out and the question: of what matches nothing there is nothing else.
+const ENTRY_BYTES: usize = 256;
 
 /// What a question comes to in a part of the rows.
 pub(super) trait Partial: Default + Send + Sync + 'static {
@@ -83,7 +85,7 @@ impl Memo {
 
     pub(super) fn put<T: Partial>(&self, part: u64, question: &Arc<str>, known: &Known<T>) {
         let Known { partial, rows } = known.clone();
-        let bytes = partial.bytes();
+        let bytes = partial.bytes() + question.len() + ENTRY_BYTES;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let entry = Entry { known: Known { partial, rows }, bytes, used: kept.uses };
@@ -96,14 +98,23 @@ impl Memo {
 }
 
 impl Kept {
+    /// Makes room for some more at once, since it is a look at all.
     fn make_room(&mut self, most: usize) {
-        while self.bytes > most {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
-            if let Some(entry) = self.entries.remove(&key) {
-                self.bytes -= entry.bytes;
-            }
+        if self.bytes <= most {
+            return;
         }
+        let mut oldest: Vec<(u64, usize)> =
+            self.entries.values().map(|entry| (entry.used, entry.bytes)).collect();
+        oldest.sort_unstable();
+        let mut from = 0;
+        for (used, bytes) in oldest {
+            if self.bytes <= most / 8 * 7 {
+                break;
+            }
+            self.bytes -= bytes;
+            from = used + 1;
+        }
+        self.entries.retain(|_, entry| entry.used >= from);
     }
 }
 
@@ -127,18 +138,24 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_goes_when_there_is_no_room() {
-        let (memo, question): (Memo, Arc<str>) = (Memo::of(400), "sum".into());
+        let question: Arc<str> = "sum".into();
+        let of_one = 100 + question.len() + ENTRY_BYTES;
+        let memo = Memo::of(8 * of_one);
         let put =
             |part: u64| memo.put(part, &question, &Known { partial: Arc::new(Sum(part, 100)), rows: 3 });
-        let is_known = |part: u64| memo.get::<Sum>(part, &question).is_some();
-        assert!(memo.has_room(100, 400) && !memo.has_room(101, 101) && !memo.has_room(1, 401));
-        (1..=4).for_each(put);
-        assert!(is_known(1), "all of them have room");
-        put(5);
-        assert!(is_known(1) && !is_known(2) && is_known(3) && is_known(4) && is_known(5));
+        let known =
+            || -> Vec<u64> { (0..20).filter(|part| memo.get::<Sum>(*part, &question).is_some()).collect() };
+        assert!(memo.has_room(2 * of_one, 8 * of_one));
+        assert!(!memo.has_room(2 * of_one + 1, 2 * of_one + 1) && !memo.has_room(1, 8 * of_one + 1));
+        (1..=8).for_each(put);
+        assert_eq!(known(), [1, 2, 3, 4, 5, 6, 7, 8], "all of them have room");
+        assert!(memo.get::<Sum>(1, &question).is_some());
+        put(9);
+        assert_eq!(known(), [1, 4, 5, 6, 7, 8, 9], "there is room for another one then");
+        put(10);
         // The same again takes no more.
-        put(5);
-        assert!(is_known(1) && is_known(3) && is_known(4));
+        put(10);
+        assert_eq!(known(), [1, 4, 5, 6, 7, 8, 9, 10]);
         let known = memo.get::<Sum>(4, &question).unwrap();
         assert!(*known.partial == Sum(4, 100) && known.rows == 3);
         assert!(memo.get::<Sum>(4, &"another".into()).is_none());
