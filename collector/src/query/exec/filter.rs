@@ -135,8 +135,8 @@ impl Node {
     }
 }
 
-/// Leaves rows by the numbers that their columns have for texts and statuses: what holds for each of these is found out once. Not
-/// if there are many of them for so many rows, of which few may be in use.
+/// Leaves rows by the numbers that their columns have for texts and statuses: what holds for each of these is found out once, and
+/// no row is given a number of its own, which takes longer than all else. Not if there are many values for so few rows: most may not be in use.
 fn keep_coded(source: &Source<'_>, compiled: &Compiled, rows: &mut Vec<u32>) -> bool {
     let holds = |value: &Datum<'_>| compiled.matches(&One(value));
     match source {

@@ -2,49 +2,27 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::tests::{BASE, send, span, stored};
+use super::tests::{BASE, Through, send, span, stored};
 use super::*;
-use crate::query::engine::{Names, Part, Visit};
+use crate::query::engine::{Part, Visit};
 use crate::store::Store;
 use crate::store::tests::settle;
 
-/// A store that counts the rows which are read of it.
-#[derive(Clone)]
+/// A store, and how many rows were read of it.
 struct Counted {
     store: Arc<Store>,
     rows: Arc<AtomicU64>,
 }
 
-struct CountedPart(Box<dyn Part>, Arc<AtomicU64>);
-
-impl Engine for Counted {
-    fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
-        let parts = self.store.parts(scan)?.into_iter();
-        Ok(parts.map(|part| Box::new(CountedPart(part, self.rows.clone())) as Box<dyn Part>).collect())
-    }
-}
-
-impl Part for CountedPart {
-    fn times(&self) -> (i64, i64) {
-        self.0.times()
-    }
-
-    fn rows(&self) -> u64 {
-        self.0.rows()
-    }
-
-    fn identity(&self) -> Option<u64> {
-        self.0.identity()
-    }
-
-    fn names(&self) -> Option<Arc<Names>> {
-        self.0.names()
-    }
-
-    fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
-        let read = self.0.read(control, visit)?;
-        self.1.fetch_add(read, Ordering::Relaxed);
-        Ok(read)
+impl Counted {
+    fn queries(&self) -> Queries {
+        let rows = self.rows.clone();
+        let read = move |part: &dyn Part, control: &Control, visit: &mut Visit<'_>| {
+            let read = part.read(control, visit)?;
+            rows.fetch_add(read, Ordering::Relaxed);
+            Ok(read)
+        };
+        Queries::new(Arc::new(Through { store: self.store.clone(), read }), Limits::default())
     }
 }
 
@@ -92,15 +70,11 @@ fn same(known: &[String], anew: &[String], when: &str) {
     }
 }
 
-fn fresh(engine: &Counted) -> Queries {
-    Queries::new(Arc::new(engine.clone()), Limits::default())
-}
-
 #[test]
 fn what_is_kept_gives_the_same_answers_whatever_comes_and_goes() {
     let (_dir, engine) = counted();
-    let kept = fresh(&engine);
-    let same = |when: &str| same(&asked(&kept), &asked(&fresh(&engine)), when);
+    let kept = engine.queries();
+    let same = |when: &str| same(&asked(&kept), &asked(&engine.queries()), when);
     same("at first");
     same("again");
     // More in memory, then on disk.
@@ -122,7 +96,7 @@ fn what_is_kept_is_not_read_again() {
         engine.store.parts(&scan).unwrap().iter().map(|part| (part.identity(), part.rows())).collect()
     };
     let tried = || {
-        let (queries, before) = (fresh(&engine), layout());
+        let (queries, before) = (engine.queries(), layout());
         let read = |start: i64, q: &str| {
             let before = engine.rows.load(Ordering::Relaxed);
             let request = StatsRequest { q: q.to_owned(), start: Some(start), ..StatsRequest::default() };
@@ -149,9 +123,9 @@ fn what_is_kept_is_not_read_again() {
 #[test]
 fn without_room_nothing_is_kept_and_the_answers_are_the_same() {
     let (_dir, engine) = counted();
-    let queries = Queries { memo: Arc::new(memo::Memo::of(1_000)), ..fresh(&engine) };
+    let queries = Queries { memo: Arc::new(memo::Memo::of(1_000)), ..engine.queries() };
     let (first, rows) = (asked(&queries), engine.rows.load(Ordering::Relaxed));
     same(&asked(&queries), &first, "again");
-    same(&first, &asked(&fresh(&engine)), "with room");
+    same(&first, &asked(&engine.queries()), "with room");
     assert!(engine.rows.load(Ordering::Relaxed) > 2 * rows);
 }

@@ -14,6 +14,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::ingest::{Ingest as _, Signal};
+use crate::query::engine::{Part, Visit};
 use crate::query::request::SortBy;
 use crate::store::tests::settle;
 use crate::store::{Options, Store};
@@ -108,6 +109,46 @@ pub(super) fn send(store: &Store, service: &str, spans: &[Span]) {
         let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let taken = runtime.block_on(store.ingest(Signal::Traces, request.into())).unwrap();
         assert_eq!(taken.accepted, spans.len() as u64);
+    }
+}
+
+/// A store whose parts are read by a function.
+#[derive(Clone)]
+pub(super) struct Through<F> {
+    pub(super) store: Arc<Store>,
+    pub(super) read: F,
+}
+
+struct ThroughPart<F>(Box<dyn Part>, F);
+
+impl<F> Engine for Through<F>
+where
+    F: Fn(&dyn Part, &Control, &mut Visit<'_>) -> Result<u64, QueryError> + Clone + Send + Sync + 'static,
+{
+    fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
+        let parts = self.store.parts(scan)?.into_iter();
+        Ok(parts.map(|part| Box::new(ThroughPart(part, self.read.clone())) as Box<dyn Part>).collect())
+    }
+}
+
+impl<F> Part for ThroughPart<F>
+where
+    F: Fn(&dyn Part, &Control, &mut Visit<'_>) -> Result<u64, QueryError> + Send + Sync,
+{
+    fn times(&self) -> (i64, i64) {
+        self.0.times()
+    }
+
+    fn rows(&self) -> u64 {
+        self.0.rows()
+    }
+
+    fn identity(&self) -> Option<u64> {
+        self.0.identity()
+    }
+
+    fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
+        (self.1)(&*self.0, control, visit)
     }
 }
 

@@ -2,52 +2,27 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use crate::query::engine::{Control, Engine, Part, Visit};
-use crate::query::exec::tests::{BASE, attribute, stored_of};
+use crate::query::engine::{Control, Part, Visit};
+use crate::query::exec::tests::{BASE, Through, attribute, stored_of};
 use crate::query::exec::{Limits, Queries};
 use crate::query::over_time::{OverTimeAnswer, OverTimeRequest};
-use crate::query::{QueryError, Scan};
 use crate::store::Store;
 
 const MS: i64 = 1_000_000;
 
-/// A store of which no part tells where parents are, as those of old.
-struct Old(Arc<Store>);
-
-struct OldPart(Box<dyn Part>);
-
-impl Engine for Old {
-    fn parts(&self, scan: &Scan) -> Result<Vec<Box<dyn Part>>, QueryError> {
-        let parts = self.0.parts(scan)?.into_iter();
-        Ok(parts.map(|part| Box::new(OldPart(part)) as Box<dyn Part>).collect())
-    }
-}
-
-impl Part for OldPart {
-    fn times(&self) -> (i64, i64) {
-        self.0.times()
-    }
-
-    fn rows(&self) -> u64 {
-        self.0.rows()
-    }
-
-    fn identity(&self) -> Option<u64> {
-        self.0.identity()
-    }
-
-    fn read(&self, control: &Control, visit: &mut Visit<'_>) -> Result<u64, QueryError> {
-        self.0.read(control, &mut |batch| {
+/// Questions to a store of which no part tells where parents are, as those of old.
+fn old(store: Arc<Store>) -> Queries {
+    let read = |part: &dyn Part, control: &Control, visit: &mut Visit<'_>| {
+        part.read(control, &mut |batch| {
             let kept =
                 (0..batch.num_columns()).filter(|at| batch.schema().field(*at).name() != "parent_offset");
-            let batch: RecordBatch = batch.project(&kept.collect::<Vec<_>>()).unwrap();
-            visit(&batch)
+            visit(&batch.project(&kept.collect::<Vec<_>>()).unwrap())
         })
-    }
+    };
+    Queries::new(Arc::new(Through { store, read }), Limits::default())
 }
 
 /// Traces that overlap; parents may be later spans, make rings, be the span itself or be missing.
@@ -112,7 +87,7 @@ fn parts_tell_what_whole_traces_tell() {
         let (_dir, store) = stored_of(&spans(seed, 900, true));
         let store = Arc::new(store);
         let quick = Queries::new(store.clone(), Limits::default());
-        let whole = Queries::new(Arc::new(Old(store)), Limits::default());
+        let whole = old(store);
         for q in RELATED {
             for end in [
                 "count_over_time() by (name)",
