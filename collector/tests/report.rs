@@ -1,5 +1,5 @@
 //! Reports over a store whose numbers are known by hand, through a running server and the commands.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 
@@ -268,4 +268,44 @@ async fn reports_are_written_as_tables_markdown_and_html_and_an_empty_store_has_
     let mut text = String::new();
     write!(text, "{:?}", ask(api, &["report", "--every", "1s", "--output-dir", "x"])).unwrap();
     assert!(text.contains("too often"), "{text}");
+}
+
+/// Feature: I1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_of_the_last_day_is_prepared_before_it_is_asked_for() {
+    let dir = tempdir().unwrap();
+    let mut settings = agentvitals_collector::server::Settings::new(dir.path());
+    settings.store.segment_rows = 1_000;
+    let server = agentvitals_collector::server::Server::start(settings).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let span = |number: u128| {
+        let start = now - 3_600_000_000_000 + number;
+        json!({
+            "traceId": format!("{:032x}", number / 8 + 1), "spanId": format!("{:016x}", number + 1), "name": "chat m",
+            "startTimeUnixNano": start.to_string(), "endTimeUnixNano": (start + 1_000_000).to_string(),
+            "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}],
+        })
+    };
+    let spans: Vec<Value> = (0..1_500).map(span).collect();
+    let request = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
+    let addresses = server.addresses();
+    let traces = format!("http://{}/v1/traces", addresses.otlp_http);
+    assert_eq!(post(&traces, "application/json", None, request.into()).await.0, 200);
+    let prepared = async || {
+        let metrics =
+            reqwest::get(format!("http://{}/metrics", addresses.api)).await.unwrap().text().await.unwrap();
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("agentvitals_report_rows_prepared_total "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    let all = async {
+        while prepared().await < 1_000.0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("what is on disk is prepared");
+    let report = reqwest::get(format!("http://{}/api/v1/report", addresses.api)).await.unwrap();
+    let report: Value = serde_json::from_slice(&report.bytes().await.unwrap()).unwrap();
+    assert_eq!((&report["totals"]["count"], &report["scanned"]), (&json!(1_500), &json!(1_500)));
+    server.stop().await.unwrap();
 }

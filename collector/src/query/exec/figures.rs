@@ -206,6 +206,13 @@ impl Figures {
         seen.add(start, trace);
     }
 
+    /// Only when spans of the group started stays known.
+    pub(super) fn forget_traces(&mut self) {
+        if let Some(seen) = &mut self.seen {
+            seen.traces = Vec::new();
+        }
+    }
+
     /// Adds a span. Returns how many bytes more the figures take.
     pub(super) fn add(&mut self, duration: i64) -> usize {
         self.min = if self.count == 0 { duration } else { self.min.min(duration) };

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::query::engine::{Control, QueryError};
 
@@ -20,6 +20,9 @@ pub(super) trait Partial: Default + Send + Sync + 'static {
 
     /// Adds what it comes to in other rows.
     fn absorb(&mut self, other: &Self, control: &Control) -> Result<(), QueryError>;
+
+    /// Nothing more is added.
+    fn seal(&mut self);
 }
 
 /// Something that was found out, and of how many rows.
@@ -37,6 +40,8 @@ impl<T: ?Sized> Clone for Known<T> {
 /// Partial answers by part and question. What was not used for longest goes first when there is no room.
 pub(super) struct Memo {
     kept: Mutex<Kept>,
+    /// Hashes names in what is kept: the same has the same hash in all of it.
+    hasher: DefaultHashBuilder,
     /// Bytes that are kept at most.
     most: usize,
 }
@@ -63,7 +68,16 @@ struct Entry {
 
 impl Memo {
     pub(super) fn of(most: usize) -> Self {
-        Self { kept: Mutex::default(), most }
+        Self { kept: Mutex::default(), hasher: DefaultHashBuilder::default(), most }
+    }
+
+    pub(super) const fn hasher(&self) -> &DefaultHashBuilder {
+        &self.hasher
+    }
+
+    /// Bytes that are kept at most.
+    pub(super) const fn most(&self) -> usize {
+        self.most
     }
 
     /// Whether there is room for so many bytes of one part, if so many are kept of all that a question is about. What takes a
@@ -134,6 +148,8 @@ mod tests {
             self.0 += other.0;
             Ok(())
         }
+
+        fn seal(&mut self) {}
     }
 
     #[test]

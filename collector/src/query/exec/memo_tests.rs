@@ -59,6 +59,12 @@ fn asked(queries: &Queries) -> Vec<String> {
     answers
 }
 
+/// The identities of all parts, and their rows.
+fn layout(engine: &Counted) -> Vec<(Option<u64>, u64)> {
+    let scan = Plan::new("", None, None).unwrap().scan(Columns::All, Order::Any);
+    engine.store.parts(&scan).unwrap().iter().map(|part| (part.identity(), part.rows())).collect()
+}
+
 /// That answers are the same; where they are not, what is about the place is told.
 fn same(known: &[String], anew: &[String], when: &str) {
     for (number, (known, anew)) in known.iter().zip(anew).enumerate() {
@@ -91,12 +97,8 @@ fn what_is_kept_gives_the_same_answers_whatever_comes_and_goes() {
 #[test]
 fn what_is_kept_is_not_read_again() {
     let (_dir, engine) = counted();
-    let layout = || -> Vec<(Option<u64>, u64)> {
-        let scan = Plan::new("", None, None).unwrap().scan(Columns::All, Order::Any);
-        engine.store.parts(&scan).unwrap().iter().map(|part| (part.identity(), part.rows())).collect()
-    };
     let tried = || {
-        let (queries, before) = (engine.queries(), layout());
+        let (queries, before) = (engine.queries(), layout(&engine));
         let read = |start: i64, q: &str| {
             let before = engine.rows.load(Ordering::Relaxed);
             let request = StatsRequest { q: q.to_owned(), start: Some(start), ..StatsRequest::default() };
@@ -106,7 +108,7 @@ fn what_is_kept_is_not_read_again() {
         let asked =
             [(BASE, ""), (BASE, ""), (BASE - 5, ""), (BASE + 5_000_000, ""), (BASE, "{ .number >= 0 }")];
         let reads = asked.map(|(start, q)| read(start, q));
-        (layout() == before).then_some((reads, before))
+        (layout(&engine) == before).then_some((reads, before))
     };
     // The store goes on with what it does in the background.
     let ([first, again, wider, narrower, another], layout) =
@@ -128,4 +130,69 @@ fn without_room_nothing_is_kept_and_the_answers_are_the_same() {
     same(&asked(&queries), &first, "again");
     same(&first, &asked(&engine.queries()), "with room");
     assert!(engine.rows.load(Ordering::Relaxed) > 2 * rows);
+}
+
+#[test]
+fn what_is_prepared_is_not_read_by_the_first_reports() {
+    let (_dir, engine) = counted();
+    let (start, end) = (Some(BASE - 1), Some(BASE + 100_000_000_000));
+    let whole = ReportRequest { start, end, ..ReportRequest::default() };
+    let brief = ReportRequest { brief: true, ..whole.clone() };
+    // As long a window as it is after a question was some milliseconds on its way.
+    let late = ReportRequest { end: end.map(|end| end + 7_000_000), ..brief.clone() };
+    let report = |queries: &Queries, request: &ReportRequest| {
+        let before = engine.rows.load(Ordering::Relaxed);
+        let report = queries.report(request, &queries.control()).unwrap();
+        (engine.rows.load(Ordering::Relaxed) - before, format!("{report:?}"))
+    };
+    let prepare = |queries: &Queries, prepared: &mut Prepared| {
+        let (before, control) = (engine.rows.load(Ordering::Relaxed), queries.patient_control());
+        queries.prepare_report(&whole, prepared, &control).unwrap();
+        assert!(control.take_memory(queries.limits.memory).is_ok(), "all of its memory is given back");
+        engine.rows.load(Ordering::Relaxed) - before
+    };
+    let tried = || {
+        let (before, queries, anew) = (layout(&engine), engine.queries(), engine.queries());
+        let mut prepared = Prepared::default();
+        let read = [prepare(&queries, &mut prepared), prepare(&queries, &mut prepared), prepared.rows()];
+        let known = [&brief, &late, &whole].map(|request| report(&queries, request));
+        let anew = [&brief, &late, &whole].map(|request| [report(&anew, request), report(&anew, request)]);
+        (layout(&engine) == before).then_some((before, read, known, anew))
+    };
+    // The store goes on with what it does in the background.
+    let (layout, read, known, anew) = std::iter::repeat_with(tried).flatten().next().unwrap();
+    let rows = |kept: bool| layout.iter().filter(|part| part.0.is_some() == kept).map(|part| part.1).sum();
+    let (on_disk, in_memory): (u64, u64) = (rows(true), rows(false));
+    assert_eq!(read, [on_disk, 0, on_disk], "{layout:?}");
+    for ((known, anew), what) in known.iter().zip(&anew).zip(["brief", "late", "whole"]) {
+        same(std::slice::from_ref(&known.1), std::slice::from_ref(&anew[0].1), what);
+        assert_eq!(known.0, anew[1].0, "{what}: the first reads what the second of another one does");
+    }
+    assert_eq!(known[0].0, in_memory);
+    assert_eq!(known[1].0, in_memory);
+}
+
+#[test]
+fn what_has_no_room_is_prepared_once_at_most() {
+    let (_dir, engine) = counted();
+    for room in [0, 1_000, 20_000] {
+        let queries = Queries { memo: Arc::new(memo::Memo::of(room)), ..engine.queries() };
+        let mut prepared = Prepared::default();
+        let window = ReportRequest {
+            start: Some(BASE),
+            end: Some(BASE + 100_000_000_000),
+            ..ReportRequest::default()
+        };
+        let (mut rows, mut last) = (Vec::new(), Vec::new());
+        while rows.len() < 3 {
+            let control = queries.patient_control();
+            queries.prepare_report(&window, &mut prepared, &control).unwrap();
+            if std::mem::replace(&mut last, layout(&engine)) != last {
+                rows.clear();
+            }
+            rows.push(prepared.rows());
+        }
+        assert!(rows[0] == rows[2], "{room}: {rows:?}");
+        assert_eq!(rows[2] > 0, room > 0, "{room}");
+    }
 }

@@ -35,6 +35,8 @@ mod signal_tests;
 #[cfg(test)]
 mod tests;
 
+pub use self::stats::Prepared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -397,6 +399,20 @@ impl Queries {
     /// When the question is wrong, or there is no answer within the bounds.
     pub fn report(&self, request: &ReportRequest, control: &Control) -> Result<Report, QueryError> {
         report::answer(self, request, control)
+    }
+
+    /// Reads ahead of time what reports of this window, brief and not, are made of, as far as it does not change: the next of
+    /// them has little left to read. To be called again from time to time; what was `prepared` is not read again.
+    ///
+    /// # Errors
+    /// When the question is wrong, something cannot be read, or it was cancelled. What was found out by then stays known.
+    pub fn prepare_report(
+        &self,
+        request: &ReportRequest,
+        prepared: &mut Prepared,
+        control: &Control,
+    ) -> Result<(), QueryError> {
+        report::prepare(self, request, prepared, control)
     }
 
     /// What an agent did.

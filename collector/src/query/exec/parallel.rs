@@ -27,7 +27,7 @@ pub(super) fn fold_known<T: Partial>(
     each: impl Fn(&mut T, &RecordBatch) -> Result<(), QueryError> + Sync,
 ) -> Result<(Vec<Arc<T>>, u64), QueryError> {
     let held = AtomicUsize::new(0);
-    let (all, scanned) = by_part(parts, |(known, rest): &mut (Vec<Arc<T>>, T), part| {
+    let each = |(known, rest): &mut (Vec<Arc<T>>, T), part: &dyn Part| {
         let Some(identity) = part.identity() else { return read(part, control, rest, &each) };
         control.check()?;
         let found = match memo.get(identity, question) {
@@ -42,6 +42,7 @@ pub(super) fn fold_known<T: Partial>(
                     control.give_memory(bytes);
                     return Ok(rows);
                 }
+                found.seal();
                 let found = Known { partial: Arc::new(found), rows };
                 memo.put(identity, question, &found);
                 found
@@ -49,12 +50,14 @@ pub(super) fn fold_known<T: Partial>(
         };
         known.push(found.partial);
         Ok(found.rows)
-    })?;
+    };
+    let (all, scanned) = by_part_then(parts, each, |(_, rest)| rest.seal())?;
     let all = all.into_iter().flat_map(|(known, rest)| known.into_iter().chain([Arc::new(rest)]));
     Ok((all.collect(), scanned))
 }
 
-fn read<T>(
+/// Calls `each` with every batch of a part; returns how many spans were looked at.
+pub(super) fn read<T>(
     part: &dyn Part,
     control: &Control,
     all: &mut T,
@@ -72,6 +75,15 @@ pub(super) fn by_part<T: Default + Send>(
     parts: &[Box<dyn Part>],
     each: impl Fn(&mut T, &dyn Part) -> Result<u64, QueryError> + Sync,
 ) -> Result<(Vec<T>, u64), QueryError> {
+    by_part_then(parts, each, |_| ())
+}
+
+/// The same; calls `end` with each accumulator when there is nothing more to add to it.
+fn by_part_then<T: Default + Send>(
+    parts: &[Box<dyn Part>],
+    each: impl Fn(&mut T, &dyn Part) -> Result<u64, QueryError> + Sync,
+    end: impl Fn(&mut T) + Sync,
+) -> Result<(Vec<T>, u64), QueryError> {
     let (next, scanned) = (AtomicUsize::new(0), AtomicU64::new(0));
     // The largest first, so that no thread begins a large one when the others are about to end.
     let mut order: Vec<&dyn Part> = parts.iter().map(|part| &**part).collect();
@@ -81,6 +93,7 @@ pub(super) fn by_part<T: Default + Send>(
         while let Some(part) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             scanned.fetch_add(each(&mut all, *part)?, Ordering::Relaxed);
         }
+        end(&mut all);
         Ok(all)
     };
     let threads = threads().min(parts.len().max(1));
@@ -106,6 +119,25 @@ pub(super) fn in_parts<T: Send, R: Send>(
     joined(all.into_iter().map(|items| move || work(items)).collect())
 }
 
+/// What two make, each on a thread of its own if there is more than one core.
+pub(super) fn both<A: Send, B>(
+    first: impl FnOnce() -> Result<A, QueryError> + Send,
+    second: impl FnOnce() -> Result<B, QueryError>,
+) -> Result<(A, B), QueryError> {
+    if threads() == 1 {
+        return Ok((first()?, second()?));
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        Ok((first.join().map_err(|_| ended_early())??, second?))
+    })
+}
+
+fn ended_early() -> QueryError {
+    QueryError::Failed("a thread of the query ended early".to_owned())
+}
+
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -117,7 +149,6 @@ fn joined<R: Send>(work: Vec<impl FnOnce() -> Result<R, QueryError> + Send>) -> 
     }
     std::thread::scope(|scope| {
         let others: Vec<_> = work.into_iter().map(|work| scope.spawn(work)).collect();
-        let failed = |_| QueryError::Failed("a thread of the query ended early".to_owned());
-        others.into_iter().map(|other| other.join().map_err(failed)?).collect()
+        others.into_iter().map(|other| other.join().map_err(|_| ended_early())?).collect()
     })
 }

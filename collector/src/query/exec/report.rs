@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use agentvitals::semconv::{attr, operation};
 use agentvitals::statistics::spearman;
-use hashbrown::HashMap;
 
-use super::Queries;
 use super::figures::{Figures, middle};
 use super::runs::Runs;
-use super::stats::{Ask, Grouped, Spent, grouped};
+use super::stats::{self, Ask, Grouped, Prepared, Spent, Wanted, grouped};
+use super::{Queries, parallel};
 use crate::query::engine::{Control, QueryError};
 use crate::query::report::{
     CostLine, Costs, Line, Ranked, Report, ReportRequest, Share, Step, Together, recommend,
@@ -18,6 +17,8 @@ use crate::query::request::StatsRequest;
 use crate::query::traceql::{Field, Intrinsic, Scope};
 
 const NANOS: f64 = 1e9;
+/// Nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 /// A day, nanoseconds.
 const DAY: i64 = 86_400_000_000_000;
 /// Steps of the trend.
@@ -54,20 +55,31 @@ pub(super) fn answer(
     request: &ReportRequest,
     control: &Control,
 ) -> Result<Report, QueryError> {
-    let end = request.end.unwrap_or_else(crate::clock::unix_nanos);
-    let start = request.start.unwrap_or_else(|| end.saturating_sub(DAY));
-    if start >= end {
-        return Err(QueryError::invalid(format!(
-            "the window begins at {start} and ends at {end}: expected a start before its end"
-        )));
+    let window = window(request)?;
+    if request.brief {
+        let mut report = figures(queries, request, window, control)?;
+        report.recommendations = recommend(&report, Vec::new());
+        return Ok(report);
     }
-    let asked =
-        StatsRequest { q: request.q.clone(), start: Some(start), end: Some(end), ..StatsRequest::default() };
-    let mut spenders = vec![field(attr::AGENT_NAME)];
-    spenders.extend((!request.brief).then(|| field(attr::CONVERSATION_ID)));
-    let step = (end.saturating_sub(start) / STEPS).max(1);
-    let asks = asks(step, !request.brief);
-    let mut answers = grouped(queries, &asked, &asks, &spenders, control)?;
+    // Runs are read one after the other, what spans come to in part as well: at the same time, neither waits for the other.
+    let runs = || Runs::read(queries, request, window, control);
+    let (runs, mut report) = parallel::both(runs, || figures(queries, request, window, control))?;
+    runs.fill(&mut report);
+    report.recommendations = recommend(&report, runs.found);
+    Ok(report)
+}
+
+/// What all spans of a window come to.
+fn figures(
+    queries: &Queries,
+    request: &ReportRequest,
+    (start, end): (i64, i64),
+    control: &Control,
+) -> Result<Report, QueryError> {
+    let step = step(end.saturating_sub(start));
+    let (asks, spenders) = (asks(step, !request.brief), spenders(request.brief));
+    let wanted = Wanted { asks: &asks, spenders: &spenders };
+    let mut answers = grouped(queries, &asked(request, (start, end)), &wanted, control)?;
     let groups = std::mem::take(&mut answers.groups);
     let [lines, steps, errors]: [Vec<Grouped>; 3] = groups.try_into().unwrap_or_default();
     let mut book = Book::default();
@@ -79,14 +91,53 @@ pub(super) fn answer(
     report.correlations = correlations(&steps);
     report.errors = super::errors::clusters(&errors, &mut report);
     report.ranking = ranking(&report.tools);
-    let mut runs = Runs::default();
     if !request.brief {
         report.costs.by_conversation = conversations(answers.spenders(1, control)?, &report.costs.total);
-        runs = Runs::read(queries, request, (start, end), control)?;
-        runs.fill(&mut report);
     }
-    report.recommendations = recommend(&report, runs.found);
     Ok(report)
+}
+
+/// Finds out of what does not change what such reports, brief and not, come to: the next ones have little left to read.
+pub(super) fn prepare(
+    queries: &Queries,
+    request: &ReportRequest,
+    prepared: &mut Prepared,
+    control: &Control,
+) -> Result<(), QueryError> {
+    let (start, end) = window(request)?;
+    let step = step(end.saturating_sub(start));
+    let [whole, brief] = [false, true].map(|brief| (asks(step, !brief), spenders(brief)));
+    let [whole, brief] = [&whole, &brief].map(|(asks, spenders)| Wanted { asks, spenders });
+    stats::prepare(queries, &asked(request, (start, end)), (&whole, &brief), prepared, control)
+}
+
+/// Its start and end: the last day unless it is told.
+fn window(request: &ReportRequest) -> Result<(i64, i64), QueryError> {
+    let end = request.end.unwrap_or_else(crate::clock::unix_nanos);
+    let start = request.start.unwrap_or_else(|| end.saturating_sub(DAY));
+    if start >= end {
+        return Err(QueryError::invalid(format!(
+            "the window begins at {start} and ends at {end}: expected a start before its end"
+        )));
+    }
+    Ok((start, end))
+}
+
+/// The length of the trend's steps: of windows of at least a minute whole seconds, so that "the last day" has the same whenever
+/// it is asked for, however long the question was on its way.
+fn step(length: i64) -> i64 {
+    let step = (length / STEPS).max(1);
+    if length < 60 * SECOND { step } else { step.saturating_add(SECOND / 2) / SECOND * SECOND }
+}
+
+fn asked(request: &ReportRequest, (start, end): (i64, i64)) -> StatsRequest {
+    StatsRequest { q: request.q.clone(), start: Some(start), end: Some(end), ..StatsRequest::default() }
+}
+
+/// By what it is told what was spent; what brief ones leave out is the last.
+fn spenders(brief: bool) -> Vec<Field> {
+    let conversation = (!brief).then(|| field(attr::CONVERSATION_ID));
+    [field(attr::AGENT_NAME)].into_iter().chain(conversation).collect()
 }
 
 fn field(key: &str) -> Field {
@@ -191,7 +242,7 @@ impl Book {
         }
     }
 
-    fn enter_agents(&mut self, spenders: &HashMap<&str, Spent>) {
+    fn enter_agents(&mut self, spenders: &[(&str, Spent)]) {
         for (agent, spent) in spenders {
             add(self.cost[1].entry((*agent).to_owned()).or_default(), &spent.line(String::new()));
         }
@@ -259,8 +310,7 @@ fn add(line: &mut CostLine, more: &CostLine) {
 }
 
 /// Conversations, the dearest first; what is not told by its name is in the rest, so that all sum to the total.
-fn conversations(spenders: HashMap<&str, Spent>, total: &CostLine) -> Vec<CostLine> {
-    let mut spenders: Vec<(&str, Spent)> = spenders.into_iter().collect();
+fn conversations(mut spenders: Vec<(&str, Spent)>, total: &CostLine) -> Vec<CostLine> {
     let order =
         |a: &(&str, Spent), b: &(&str, Spent)| b.1.cost_nano.cmp(&a.1.cost_nano).then_with(|| a.0.cmp(b.0));
     let shown = CONVERSATIONS.min(spenders.len());

@@ -256,7 +256,7 @@ pub struct Report {
     pub costs: Costs,
     /// What goes along with what.
     pub correlations: Vec<Together>,
-    /// The window in 24 steps.
+    /// The window in about 24 steps.
     pub trend: Vec<Step>,
     /// What could be better, what saves most first.
     pub recommendations: Vec<Recommendation>,

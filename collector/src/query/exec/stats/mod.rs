@@ -1,7 +1,9 @@
 //! Figures by group.
 
 mod combine;
+mod prepare;
 mod read;
+mod spenders;
 
 use std::sync::Arc;
 
@@ -9,11 +11,13 @@ use hashbrown::HashMap;
 use serde_json::Value as Json;
 
 pub(super) use self::combine::Combined;
-pub(super) use self::read::Spent;
+pub use self::prepare::Prepared;
+pub(super) use self::prepare::prepare;
 use self::read::{Groups, Key, Read};
+pub(super) use self::spenders::Spent;
 use super::figures::Figures;
 use super::{Plan, Queries, bind, parallel};
-use crate::query::engine::{Columns, Control, Order, QueryError, SpanColumn};
+use crate::query::engine::{Columns, Control, Order, Part, QueryError, SpanColumn};
 use crate::query::request::{Group, StatsAnswer, StatsRequest};
 use crate::query::traceql::{Datum, Field};
 
@@ -24,7 +28,7 @@ pub(super) fn answer(
 ) -> Result<StatsAnswer, QueryError> {
     let limit = super::bounds(request.limit, request.step)?;
     let ask = Ask { by: super::grouped_by(&request.by)?, step: request.step, ..Ask::default() };
-    let (read, scanned) = read(queries, request, &[ask], &[], control)?;
+    let (read, scanned) = read(queries, request, &Wanted { asks: &[ask], spenders: &[] }, control)?;
     Ok(finish(&alone(read, control)?, request, limit, scanned))
 }
 
@@ -42,6 +46,13 @@ pub(super) struct Ask {
     pub(super) performers: Vec<(&'static str, Field)>,
     /// And in which traces: the newest of them.
     pub(super) traces: bool,
+}
+
+/// The spans of a request grouped in several ways, and what model calls used by spender, all in one pass over them.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) asks: &'a [Ask],
+    pub(super) spenders: &'a [Field],
 }
 
 /// The figures of one group.
@@ -62,35 +73,22 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// What the model calls of each spender used, by the place of the field that tells it.
-    pub(super) fn spenders(
-        &self,
-        place: usize,
-        control: &Control,
-    ) -> Result<HashMap<&str, Spent>, QueryError> {
-        let of_parts = || self.read.iter().filter_map(|read| read.spenders.get(place));
-        // Most have different ones where there are many.
-        let most = of_parts().map(HashMap::len).sum();
-        control.take_memory(most * (size_of::<(&str, Spent)>() + 1))?;
-        let mut all: HashMap<&str, Spent> = HashMap::with_capacity(most);
-        for (name, spent) in of_parts().flatten() {
-            all.entry(name).or_default().merge(spent);
-        }
-        Ok(all)
+    /// What the model calls of each spender used, by the place of the field that tells it; in no order.
+    pub(super) fn spenders(&self, place: usize, control: &Control) -> Result<Vec<(&str, Spent)>, QueryError> {
+        let lists: Vec<_> = self.read.iter().filter_map(|read| read.spenders.get(place)).collect();
+        spenders::merged(&lists, control)
     }
 }
 
-/// The spans of a request grouped in several ways, and what model calls used by spender, all in one pass over them. What the
-/// request itself is grouped by does not count.
+/// What is wanted of the spans of a request. What the request itself is grouped by does not count.
 pub(super) fn grouped(
     queries: &Queries,
     request: &StatsRequest,
-    asks: &[Ask],
-    spenders: &[Field],
+    wanted: &Wanted<'_>,
     control: &Control,
 ) -> Result<Answers, QueryError> {
-    let (read, scanned) = read(queries, request, asks, spenders, control)?;
-    let groups = (0..asks.len()).map(|way| groups(&read, way, control).map(shown));
+    let (read, scanned) = read(queries, request, wanted, control)?;
+    let groups = (0..wanted.asks.len()).map(|way| groups(&read, way, control).map(shown));
     let groups = groups.collect::<Result<_, _>>()?;
     Ok(Answers { groups, scanned, read })
 }
@@ -142,27 +140,47 @@ fn shown(Groups { places, figures }: Groups) -> Vec<Grouped> {
 fn read(
     queries: &Queries,
     request: &StatsRequest,
-    asks: &[Ask],
-    spenders: &[Field],
+    wanted: &Wanted<'_>,
     control: &Control,
 ) -> Result<(Vec<Arc<Read>>, u64), QueryError> {
     let plan = Plan::new(&request.q, request.start, request.end)?;
-    let reader = read::Reader::new(&plan, asks, spenders, control);
-    let mut columns = bind::columns(reader.fields())?;
-    columns.extend(plan.columns.iter().cloned());
-    if asks.iter().any(|ask| ask.step.is_some() || ask.errors) {
-        columns.push(SpanColumn::Fixed("start"));
-    }
-    if asks.iter().any(|ask| ask.traces) {
-        columns.push(SpanColumn::Fixed("trace_id"));
-    }
-    columns.sort_unstable();
-    columns.dedup();
-    let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
-    // Times of the request are those of the scan; where steps begin depends on their length alone.
-    let question = format!("figures of {:?} {asks:?} {spenders:?}", request.q).into();
+    let Reading { reader, parts, question } = Reading::new(queries, &plan, request, wanted, control)?;
     let known = (&*queries.memo, &question);
     parallel::fold_known(&parts, known, control, |all: &mut Read, batch| reader.read(all, batch))
+}
+
+/// How what is wanted is read, of which parts, and under which name it is kept.
+struct Reading<'a> {
+    reader: read::Reader<'a>,
+    parts: Vec<Box<dyn Part>>,
+    question: Arc<str>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        queries: &'a Queries,
+        plan: &'a Plan,
+        request: &StatsRequest,
+        wanted: &Wanted<'_>,
+        control: &'a Control,
+    ) -> Result<Self, QueryError> {
+        let Wanted { asks, spenders } = wanted;
+        let reader = read::Reader::new(plan, wanted, queries.memo.hasher(), control);
+        let mut columns = bind::columns(reader.fields())?;
+        columns.extend(plan.columns.iter().cloned());
+        if asks.iter().any(|ask| ask.step.is_some() || ask.errors) {
+            columns.push(SpanColumn::Fixed("start"));
+        }
+        if asks.iter().any(|ask| ask.traces) {
+            columns.push(SpanColumn::Fixed("trace_id"));
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        let parts = queries.engine.parts(&plan.scan(Columns::Some(columns), Order::Any))?;
+        // Times of the request are those of the scan; where steps begin depends on their length alone.
+        let question = format!("figures of {:?} {asks:?} {spenders:?}", request.q).into();
+        Ok(Self { reader, parts, question })
+    }
 }
 
 fn finish(groups: &Groups, request: &StatsRequest, limit: usize, scanned: u64) -> StatsAnswer {

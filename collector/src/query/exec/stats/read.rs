@@ -6,10 +6,11 @@ use agentvitals::semconv::attr;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
-use super::Ask;
+use super::Wanted;
 use super::combine::{Combined, steps};
+use super::spenders::{Spenders, Spent};
 use crate::query::engine::{Control, QueryError};
 use crate::query::exec::coded::Coded;
 use crate::query::exec::figures::{Figures, nanodollars};
@@ -19,8 +20,6 @@ use crate::query::traceql::{Datum, Field, Intrinsic, Scope};
 
 /// Bytes of a group besides its key and its durations.
 const GROUP_BYTES: usize = 256;
-/// Bytes of a spender besides its name.
-const SPENDER_BYTES: usize = 64;
 /// OTLP's number of the status error.
 const ERROR: i8 = 2;
 /// Operations that are model calls: only there tokens and cost are counted, since agents repeat the sums of their calls.
@@ -30,7 +29,7 @@ const MODEL_CALLS: [&str; 4] = ["chat", "text_completion", "generate_content", "
 pub(super) type Key = (String, Option<i64>);
 
 /// Figures by group.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Groups {
     pub(super) places: HashMap<Key, usize>,
     pub(super) figures: Vec<Figures>,
@@ -74,6 +73,7 @@ pub(super) struct Reader<'a> {
     ways: Vec<Way>,
     /// By which fields model calls are put together, each on its own.
     spenders: Vec<usize>,
+    hasher: &'a DefaultHashBuilder,
     control: &'a Control,
 }
 
@@ -86,9 +86,6 @@ pub(super) struct Read {
     pub(super) spenders: Vec<Spenders>,
 }
 
-/// What the model calls of each spender used.
-type Spenders = HashMap<Box<str>, Spent>;
-
 impl Partial for Read {
     fn absorb(&mut self, other: &Self, control: &Control) -> Result<(), QueryError> {
         self.ways.resize_with(other.ways.len().max(self.ways.len()), Groups::default);
@@ -96,16 +93,13 @@ impl Partial for Read {
             self.ways.iter_mut().zip(&other.ways).map(|(groups, more)| groups.merge(more)).sum();
         self.spenders.resize_with(other.spenders.len().max(self.spenders.len()), Spenders::default);
         for (spenders, others) in self.spenders.iter_mut().zip(&other.spenders) {
-            for (name, spent) in others {
-                if let Some(known) = spenders.get_mut(name) {
-                    known.merge(spent);
-                } else {
-                    more += SPENDER_BYTES + name.len();
-                    spenders.insert(name.clone(), *spent);
-                }
-            }
+            more += spenders.absorb(others)?;
         }
         control.take_memory(more)
+    }
+
+    fn seal(&mut self) {
+        self.spenders.iter_mut().for_each(Spenders::seal);
     }
 
     fn bytes(&self) -> usize {
@@ -113,8 +107,7 @@ impl Partial for Read {
             let figures = groups.figures.iter().map(|figures| GROUP_BYTES + figures.bytes());
             figures.sum::<usize>() + groups.places.keys().map(|(by, _)| 2 * by.len()).sum::<usize>()
         });
-        let spenders = self.spenders.iter().flatten().map(|(name, _)| SPENDER_BYTES + name.len());
-        groups.sum::<usize>() + spenders.sum::<usize>()
+        groups.sum::<usize>() + self.spenders.iter().map(Spenders::bytes).sum::<usize>()
     }
 }
 
@@ -165,7 +158,12 @@ enum OfAll {
 type Codes<'a> = Vec<OnceCell<Coded<'a>>>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(plan: &'a Plan, asks: &[Ask], spenders: &[Field], control: &'a Control) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        Wanted { asks, spenders }: &Wanted<'_>,
+        hasher: &'a DefaultHashBuilder,
+        control: &'a Control,
+    ) -> Self {
         let span = |key: &str| Field::Attribute { scope: Scope::Span, key: key.to_owned() };
         let mut fields = vec![
             Field::Intrinsic(Intrinsic::Duration),
@@ -188,7 +186,7 @@ impl<'a> Reader<'a> {
         });
         let ways = ways.collect();
         let spenders = spenders.iter().map(place).collect();
-        Self { plan, fields, ways, spenders, control }
+        Self { plan, fields, ways, spenders, hasher, control }
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -227,6 +225,17 @@ impl<'a> Reader<'a> {
             self.spend(spenders, &bound, *field, (&rows, &calls))?;
         }
         Ok(())
+    }
+
+    /// What it would have read where a reader read this that has the same ways to group and spenders, and more of both than it
+    /// needs: traces, and other spenders after its own.
+    pub(super) fn implied(&self, read: &Read) -> Read {
+        let mut ways = read.ways.clone();
+        for figures in ways.iter_mut().flat_map(|groups| &mut groups.figures) {
+            figures.forget_traces();
+        }
+        let spenders = read.spenders.iter().take(self.spenders.len()).cloned().collect();
+        Read { ways, spenders }
     }
 
     fn performers<'b, 'c>(
@@ -283,13 +292,7 @@ impl<'a> Reader<'a> {
                 Datum::Text(text) => text,
                 _ => "",
             };
-            match spenders.get_mut(name) {
-                Some(known) => known.merge(&more),
-                None => {
-                    self.control.take_memory(SPENDER_BYTES + name.len())?;
-                    spenders.insert(name.into(), more);
-                }
-            }
+            self.control.take_memory(spenders.add(name, &more, self.hasher)?)?;
         }
         Ok(())
     }
@@ -412,43 +415,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What model calls of one spender used.
-#[derive(Debug, Default, Clone, Copy)]
-pub(in crate::query::exec) struct Spent {
-    pub(in crate::query::exec) requests: u64,
-    pub(in crate::query::exec) tokens: u64,
-    pub(in crate::query::exec) cost_nano: u64,
-    /// Calls without a cost that have not failed: what is refused is not billed.
-    pub(in crate::query::exec) unpriced: u64,
-}
-
-impl Spent {
-    fn add(&mut self, call: &Call) {
-        self.requests += 1;
-        self.tokens = self.tokens.saturating_add(call.input).saturating_add(call.output);
-        match call.cost {
-            Some((_, nano)) => self.cost_nano = self.cost_nano.saturating_add(nano),
-            None => self.unpriced += u64::from(!call.failed),
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.tokens = self.tokens.saturating_add(other.tokens);
-        self.cost_nano = self.cost_nano.saturating_add(other.cost_nano);
-        self.unpriced += other.unpriced;
-    }
-}
-
 /// What a model call used.
-struct Call {
+pub(super) struct Call {
     /// Which of the rows it is.
     at: usize,
-    input: u64,
-    output: u64,
+    pub(super) input: u64,
+    pub(super) output: u64,
     /// In US dollars, and in billionths of them.
-    cost: Option<(f64, u64)>,
-    failed: bool,
+    pub(super) cost: Option<(f64, u64)>,
+    pub(super) failed: bool,
 }
 
 /// The rows that failed, and which of all they are.
