@@ -21,6 +21,7 @@ mod spans;
 #[cfg(feature = "sql")]
 mod sql;
 mod stats;
+mod steps;
 mod system;
 mod tags;
 mod trace;

@@ -162,6 +162,19 @@ impl Filter {
         self.expr.iter().for_each(|expr| visit(expr, &mut out));
         out
     }
+
+    /// What a look at each span alone tells of it, and whether that is all of it. What fulfils it fulfils this, too.
+    pub(crate) fn of_one_span(&self) -> (Self, bool) {
+        let alone = |filter: &Self| filter.fields().iter().all(Field::is_of_one_span);
+        if alone(self) {
+            return (self.clone(), true);
+        }
+        let parts = self.expr.clone().map(|expr| expr.links(BinaryOp::And)).unwrap_or_default();
+        let told = parts.into_iter().filter(|part| alone(&Self { expr: Some(part.clone()) }));
+        let both =
+            |left, right| Expr::Binary { op: BinaryOp::And, left: Box::new(left), right: Box::new(right) };
+        (Self { expr: told.reduce(both) }, false)
+    }
 }
 
 impl Expr {

@@ -1,6 +1,5 @@
 //! Numbers over time, as TraceQL metrics have them (Tempo 3.0).
 
-mod ancestry;
 mod combine;
 mod compare;
 mod exemplars;
@@ -12,7 +11,7 @@ mod series;
 mod values;
 
 #[cfg(test)]
-mod related_tests;
+pub(super) mod related_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,6 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array as _, RecordBatch};
 
-use super::ancestry::Set;
 use super::related::Related;
 use super::roots::{self, Roots};
 use super::series::{Grid, Groups, measured};
@@ -13,6 +12,7 @@ use crate::query::exec::coded::Coded;
 use crate::query::exec::filter::Condition;
 use crate::query::exec::render::Rows;
 use crate::query::exec::stats::Combined;
+use crate::query::exec::traces::ancestry::Set;
 use crate::query::exec::{Plan, Queries, bind, parallel, traces};
 use crate::query::traceql::{Datum, Field, Filter, Function, Pipeline};
 

@@ -4,15 +4,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
-use super::ancestry::{Known, Rows, Set};
 use super::read::Columned;
 use super::series::Groups;
-use crate::query::engine::{Columns, Flow, Order, Part, QueryError, Scan, SpanColumn, Table};
+use crate::query::engine::{Flow, Part, QueryError, SpanColumn};
 use crate::query::exec::filter::Condition;
+use crate::query::exec::steps::InSteps;
 use crate::query::exec::traces::TraceId;
+use crate::query::exec::traces::ancestry::{Known, Rows, Set};
 use crate::query::exec::{Queries, bind, parallel, render};
 use crate::query::traceql::Filter;
 
@@ -51,25 +53,14 @@ impl<'a> Related<'a> {
 
     /// Nothing if some part does not tell where parents are, or if parts are too large for the memory.
     pub(super) fn read(self, queries: &Queries) -> Result<Option<Told>, QueryError> {
-        let scan = |columns: Vec<SpanColumn>| {
-            let (time, columns) = (self.columned.grid.range(), Columns::Some(columns));
-            let scan = Scan { table: Table::Spans, time, must: Vec::new(), columns, order: Order::Any };
-            queries.engine.parts(&scan)
-        };
         let ids = ["trace_id", "span_id"].map(SpanColumn::Fixed);
-        let mut columns = self.columns()?;
         // Ids take as long to read as all else, and most parts need none.
-        let lean =
-            Lean { figures: by_identity(scan(columns.clone())?), ids: by_identity(scan(ids.to_vec())?) };
-        columns.extend(ids);
-        columns.sort_unstable();
-        columns.dedup();
-        let parts = scan(columns)?;
-        let each = |groups: &mut Groups, part: &dyn Part| match lean.of(part) {
-            Some((figures, ids)) => self.part(groups, figures, ids),
-            None => self.part(groups, part, part),
+        let parts = InSteps::new(queries, self.columned.grid.range(), [self.columns()?, ids.to_vec()])?;
+        let each = |groups: &mut Groups, part: &dyn Part| {
+            let [figures, ids] = parts.steps(part);
+            self.part(groups, figures, ids)
         };
-        let (found, scanned) = parallel::by_part(&parts, each)?;
+        let (found, scanned) = parallel::by_part(parts.all(), each)?;
         if self.given_up.load(Ordering::Relaxed) {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             self.columned.control.give_memory(open.len() * OPEN_BYTES);
@@ -115,23 +106,34 @@ impl<'a> Related<'a> {
             control.give_memory(bytes);
             return Ok(read);
         }
-        match Rows::of(&batches, &self.conditions)? {
-            Some(rows) => {
-                let known = self.set.known(&rows);
-                let mut first = 0;
-                for batch in &batches {
-                    let known = &known[first..first + batch.num_rows()];
-                    first += batch.num_rows();
-                    let rows: Vec<u32> = rows_of(known, Known::Yes).collect();
-                    self.columned.add(groups, batch, &rows)?;
-                }
-                self.note(ids, &known)?;
+        if let Some(rows) = self.rows(&batches)? {
+            let known = self.set.known(&rows);
+            let mut first = 0;
+            for batch in &batches {
+                let known = &known[first..first + batch.num_rows()];
+                first += batch.num_rows();
+                let rows: Vec<u32> = rows_of(known, Known::Yes).collect();
+                self.columned.add(groups, batch, &rows)?;
             }
-            None => self.given_up.store(true, Ordering::Relaxed),
+            self.note(ids, &known)?;
+        } else {
+            self.given_up.store(true, Ordering::Relaxed);
         }
         drop(batches);
         control.give_memory(bytes);
         Ok(read)
+    }
+
+    /// Nothing if the part does not tell where parents are.
+    fn rows(&self, batches: &[RecordBatch]) -> Result<Option<Rows>, QueryError> {
+        let mut rows = Rows::new(self.conditions.len());
+        for batch in batches {
+            if !rows.add(batch, &self.conditions)? {
+                return Ok(None);
+            }
+        }
+        rows.end();
+        Ok(Some(rows))
     }
 
     /// Takes memory, or gives up.
@@ -173,25 +175,4 @@ impl<'a> Related<'a> {
 
 fn rows_of(known: &[Known], wanted: Known) -> impl Iterator<Item = u32> {
     (0_u32..).zip(known).filter(move |(_, known)| **known == wanted).map(|(row, _)| row)
-}
-
-type ByIdentity = HashMap<u64, Box<dyn Part>>;
-
-fn by_identity(parts: Vec<Box<dyn Part>>) -> ByIdentity {
-    parts.into_iter().filter_map(|part| Some((part.identity()?, part))).collect()
-}
-
-/// The parts that stay the same, with some of the columns each.
-struct Lean {
-    /// What is counted, and how spans are related.
-    figures: ByIdentity,
-    ids: ByIdentity,
-}
-
-impl Lean {
-    /// The same part, but for its columns.
-    fn of(&self, part: &dyn Part) -> Option<(&dyn Part, &dyn Part)> {
-        let identity = part.identity()?;
-        Some((&**self.figures.get(&identity)?, &**self.ids.get(&identity)?))
-    }
 }

@@ -14,7 +14,7 @@ use crate::store::Store;
 const MS: i64 = 1_000_000;
 
 /// Questions to a store of which no part tells where parents are, as those of old.
-fn old(store: Arc<Store>) -> Queries {
+pub(in crate::query::exec) fn old(store: Arc<Store>) -> Queries {
     let read = |part: &dyn Part, control: &Control, visit: &mut Visit<'_>| {
         part.read(control, &mut |batch| {
             let kept =
@@ -25,8 +25,8 @@ fn old(store: Arc<Store>) -> Queries {
     Queries::new(Arc::new(Through { store, read }), Limits::default())
 }
 
-/// Traces that overlap; parents may be later spans, make rings, be the span itself or be missing.
-fn spans(seed: u64, traces: u64, entangled: bool) -> Vec<Span> {
+/// Traces that overlap; parents may be later spans, make rings, be the span itself or be missing, and there may be several roots.
+pub(in crate::query::exec) fn spans(seed: u64, traces: u64, entangled: bool) -> Vec<Span> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut all = Vec::new();
     for trace in 0..traces {
@@ -36,6 +36,7 @@ fn spans(seed: u64, traces: u64, entangled: bool) -> Vec<Span> {
             let parent = match random.u8(..20) {
                 0 if entangled => Some(random.u64(..count)),
                 1 if entangled => Some(15),
+                2 if entangled => None,
                 _ => place.checked_sub(1).map(|before| random.u64(..=before)),
             };
             let long = if entangled { 400 } else { 0 };

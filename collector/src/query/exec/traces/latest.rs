@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 
 use super::read::{Candidates, TraceId};
 use super::search::{FIRST, Found, Search};
-use crate::query::engine::QueryError;
+use crate::query::engine::{QueryError, TimeRange};
 
 /// Spans of the first window (few in tests, so that there are several), and how many times as many there are in each further one
 /// and all before it.
@@ -20,6 +20,8 @@ const WINDOW: u64 = if cfg!(test) { 1 << 6 } else { 1 << 16 };
 const WIDER: u64 = 4;
 /// Windows at most; the last has all that is left.
 const WINDOWS: usize = 5;
+/// The same where it can be asked how spans are related, which takes as long as to read a large part of them.
+const WINDOWS_RELATED: usize = 3;
 /// Traces that are looked up at first.
 const FEW: usize = if cfg!(test) { 4 } else { 32 };
 
@@ -40,10 +42,12 @@ impl Search<'_> {
     pub(super) fn latest(&mut self) -> Result<Vec<Found>, QueryError> {
         let mut progress = Progress::default();
         self.reader.choose(self.wide())?;
-        let windows = self.reader.windows(self.wide(), WINDOW, WIDER, WINDOWS)?;
+        let most = if self.reader.related { WINDOWS_RELATED } else { WINDOWS };
+        let windows = self.reader.windows(self.wide(), WINDOW, WIDER, most)?;
         for (number, window) in windows.iter().enumerate() {
-            self.reader.add_all(&mut progress.seen, *window, &mut self.scanned)?;
-            let from = if number + 1 == windows.len() { i64::MIN } else { window.from };
+            let is_last = number + 1 == windows.len();
+            self.see(&mut progress, *window, is_last)?;
+            let from = if is_last { i64::MIN } else { window.from };
             if self.look_up(&mut progress, from)? {
                 break;
             }
@@ -57,6 +61,18 @@ impl Search<'_> {
         let mut found = self.look(&ids, &self.program.fields)?.found;
         in_order(&mut found);
         Ok(found)
+    }
+
+    /// Adds the candidates of a window. Before all that is left is read for what may not be there, it is asked how spans are related.
+    fn see(&mut self, progress: &mut Progress, window: TimeRange, is_last: bool) -> Result<(), QueryError> {
+        let wide = self.wide();
+        let related = if is_last { self.reader.related(wide, &mut self.scanned)? } else { None };
+        let Some(related) = related else {
+            return self.reader.add_all(&mut progress.seen, window, &mut self.scanned);
+        };
+        self.reader.forget(&mut progress.seen);
+        progress.seen = related;
+        Ok(())
     }
 
     /// Looks up candidates of which all spans since a time were seen. Returns whether what is found is the answer; if not, it may

@@ -1,6 +1,7 @@
 //! A pipeline as it is put to traces: its filters by number, which columns tell of each span, and its stages, which look at
 //! whole traces.
 
+use super::ancestry;
 use crate::query::engine::{Must, QueryError};
 use crate::query::exec::filter::Condition;
 use crate::query::traceql::{
@@ -19,8 +20,24 @@ pub(super) struct Program {
     pub(super) telling: usize,
     /// What is shown of each span that is found: what the query names.
     pub(super) shown: Vec<Field>,
+    /// Spans of which every trace in the answer has one, if how they are related tells more than filters.
+    pub(super) witness: Option<Witness>,
     /// How many filters that are implied have a place beside those that are written.
     spare: usize,
+}
+
+/// Spans that are told by how they are related, and the filters that they are made of.
+pub(super) struct Witness {
+    pub(super) set: ancestry::Set,
+    pub(super) conditions: Vec<Condition>,
+}
+
+impl Witness {
+    fn of(pipeline: &Pipeline) -> Result<Option<Self>, QueryError> {
+        let Some((set, filters)) = ancestry::Set::witness(pipeline) else { return Ok(None) };
+        let conditions = filters.iter().map(Condition::new).collect::<Result<_, _>>()?;
+        Ok(Some(Self { set, conditions }))
+    }
 }
 
 /// A span filter of a query.
@@ -80,6 +97,7 @@ impl Program {
             fields: Vec::new(),
             telling: 0,
             shown: Vec::new(),
+            witness: Witness::of(pipeline)?,
             spare: MOST_FILTERS.saturating_sub(pipeline.filters()),
         };
         program.steps = program.stages(pipeline)?;
@@ -201,23 +219,15 @@ impl Program {
 
     /// A filter of which nothing is shown.
     fn told(&mut self, filter: &Filter) -> Result<usize, QueryError> {
-        let Filter { expr } = filter.with_roots();
-        let alone =
-            |expr: &Expr| Filter { expr: Some(expr.clone()) }.fields().iter().all(Field::is_of_one_span);
-        let (known, rest) = match expr {
-            Some(expr) if !alone(&expr) => {
-                let parts = expr.clone().links(BinaryOp::And).into_iter().filter(alone);
-                (parts.reduce(|left, right| both(Some(&left), right)), Some(self.value(&expr)?))
-            }
-            expr => (expr, None),
-        };
+        let filter = filter.with_roots();
+        let (known, is_all) = filter.of_one_span();
+        let rest = filter.expr.filter(|_| !is_all).map(|expr| self.value(&expr)).transpose()?;
         // There is a bit for each.
         if self.leaves.len() == MOST_FILTERS {
             let message =
                 format!("the query has more than {MOST_FILTERS} span filters, which is not answered");
             return Err(QueryError::Unsupported { message, at: None });
         }
-        let known = Filter { expr: known };
         self.leaves.push(Leaf { condition: Condition::new(&known)?, must: known.musts(), rest });
         Ok(self.leaves.len() - 1)
     }

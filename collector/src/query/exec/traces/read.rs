@@ -17,7 +17,7 @@ use crate::query::traceql::Field;
 /// One in so many is a small part.
 const FEW: u64 = 8;
 /// Bytes of a trace that may be in the answer: in a map, and where it waits to be looked up.
-const CANDIDATE_BYTES: usize = 96;
+pub(super) const CANDIDATE_BYTES: usize = 96;
 
 pub(in crate::query::exec) type TraceId = [u8; 16];
 
@@ -25,15 +25,15 @@ pub(in crate::query::exec) type TraceId = [u8; 16];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     /// The filters that some span of it fulfils, as far as single spans tell.
-    fulfilled: u64,
+    pub(super) fulfilled: u64,
     /// When the first span of it that counts started: the trace did not begin later.
-    earliest: i64,
+    pub(super) earliest: i64,
 }
 
 /// Traces that may be in the answer.
 pub(super) type Candidates = HashMap<TraceId, Seen>;
 
-fn note(all: &mut Candidates, id: TraceId, seen: Seen) {
+pub(super) fn note(all: &mut Candidates, id: TraceId, seen: Seen) {
     let known = all.entry(id).or_insert(seen);
     known.fulfilled |= seen.fulfilled;
     known.earliest = known.earliest.min(seen.earliest);
@@ -48,6 +48,8 @@ pub(super) struct Reader<'a> {
     always: u64,
     /// The filter that candidates are looked for by; by all of them if none.
     by: Option<usize>,
+    /// Whether candidates can be looked for by how spans are related, and few are not known without.
+    pub(super) related: bool,
     /// Whether fields that tell nothing are only read of spans that may be left.
     pub(super) only_left: bool,
 }
@@ -57,11 +59,11 @@ impl<'a> Reader<'a> {
         let leaves = program.leaves.iter().enumerate();
         let all = leaves.filter(|(_, leaf)| leaf.condition.is_of_all());
         let always = all.fold(0, |mask, (place, _)| mask | 1 << place);
-        Self { queries, program, control, always, by: None, only_left: false }
+        Self { queries, program, control, always, by: None, related: false, only_left: false }
     }
 
     /// Looks for candidates by the filter alone that some span of every trace in the answer fulfils and that leaves the least to
-    /// read, if that is much less than by all filters.
+    /// read, if that is much less than by all filters; else by how spans are related, if that tells more.
     pub(super) fn choose(&mut self, time: TimeRange) -> Result<(), QueryError> {
         let to_read = |reader: &Self| -> Result<u64, QueryError> {
             let parts = self.queries.engine.parts(&reader.candidate_scan(time)?)?;
@@ -77,6 +79,8 @@ impl<'a> Reader<'a> {
             }
         }
         self.by = by;
+        // This is told by all of the spans.
+        self.related = self.program.witness.is_some() && by.is_none() && !self.reads_few(time)?;
         Ok(())
     }
 
@@ -94,7 +98,7 @@ impl<'a> Reader<'a> {
     pub(super) fn choose_by_look(&mut self, time: TimeRange) -> Result<(), QueryError> {
         self.choose(time)?;
         let told: Vec<usize> = self.program.required().filter(|leaf| self.always >> leaf & 1 == 0).collect();
-        if self.by.is_some() || told.is_empty() {
+        if self.by.is_some() || self.related || told.is_empty() {
             return Ok(());
         }
         let parts = self.queries.engine.parts(&self.candidate_scan(time)?)?;
@@ -229,6 +233,12 @@ impl<'a> Reader<'a> {
         let each = |seen: &mut Candidates, batch: &RecordBatch| self.add(seen, batch);
         let (all, read) = parallel::fold(&parts, self.control, each)?;
         *scanned += read;
+        self.note_all(seen, all);
+        Ok(())
+    }
+
+    /// Adds what several threads found.
+    fn note_all(&self, seen: &mut Candidates, all: Vec<Candidates>) {
         let taken = seen.len() + all.iter().map(Candidates::len).sum::<usize>();
         for mut more in all {
             if more.len() > seen.len() {
@@ -238,18 +248,40 @@ impl<'a> Reader<'a> {
         }
         // Some were found by several threads.
         self.control.give_memory((taken - seen.len()) * CANDIDATE_BYTES);
-        Ok(())
+    }
+
+    /// The candidates of a time by how their spans are related, all at once: of a part of the time it is not told which spans from
+    /// before it are above others. Nothing if filters tell as much.
+    pub(super) fn related(
+        &self,
+        time: TimeRange,
+        scanned: &mut u64,
+    ) -> Result<Option<Candidates>, QueryError> {
+        let Some(witness) = self.program.witness.as_ref().filter(|_| self.related) else { return Ok(None) };
+        let (all, read) = self.witnessed(witness, time)?;
+        *scanned += read;
+        let mut seen = Candidates::new();
+        self.note_all(&mut seen, all);
+        Ok(Some(seen))
+    }
+
+    /// Does without what was seen.
+    pub(super) fn forget(&self, seen: &mut Candidates) {
+        self.control.give_memory(seen.len() * CANDIDATE_BYTES);
+        *seen = Candidates::new();
     }
 
     /// All candidates of a time.
     pub(super) fn all(&self, time: TimeRange, scanned: &mut u64) -> Result<Vec<TraceId>, QueryError> {
-        let mut seen = Candidates::new();
-        self.add_all(&mut seen, time, scanned)?;
+        let mut seen = self.related(time, scanned)?.unwrap_or_default();
+        if !self.related {
+            self.add_all(&mut seen, time, scanned)?;
+        }
         let mut found = self.waiting(&seen, &HashSet::new());
         found.sort_unstable();
         let found: Vec<TraceId> = found.into_iter().map(|(_, id)| id).collect();
         self.control.take_memory(found.len() * size_of::<TraceId>())?;
-        self.control.give_memory(seen.len() * CANDIDATE_BYTES);
+        self.forget(&mut seen);
         Ok(found)
     }
 
