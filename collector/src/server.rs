@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -87,6 +86,7 @@ pub struct Server {
     store: Arc<Store>,
     watch: Arc<Watch>,
     queries: Queries,
+    prepared: watch::Receiver<u64>,
     addresses: Addresses,
     end: watch::Sender<bool>,
     tasks: [JoinHandle<Result<(), Error>>; 4],
@@ -125,22 +125,22 @@ impl Server {
             ending.wait_for(|&ending| ending).await.ok();
         };
         let queries = Queries::new(Arc::clone(&store) as _, Limits::default());
-        let prepared = Arc::new(AtomicU64::new(0));
+        let (preparing, prepared) = watch::channel(0);
         let shown = Shown {
             store: Arc::clone(&store),
             watch: Arc::clone(&watch),
             queries: queries.clone(),
             received: receiver.counters(),
-            prepared: Arc::clone(&prepared),
+            prepared: prepared.clone(),
         };
         let state = shown.state().token(token);
         let closed = ended(ending.clone());
         let answering = tokio::spawn(async move { api::run(questions, tls.as_ref(), state, closed).await });
         let looking = tokio::spawn(look(Arc::clone(&watch), queries.clone(), every, ended(ending.clone())));
-        let preparing = tokio::spawn(prepare(queries.clone(), prepared, ended(ending.clone())));
+        let preparing = tokio::spawn(prepare(queries.clone(), preparing, ended(ending.clone())));
         let receiving = tokio::spawn(receiver.run(ended(ending)));
         let tasks = [receiving, answering, looking, preparing];
-        Ok(Self { store, watch, queries, addresses, end, tasks })
+        Ok(Self { store, watch, queries, prepared, addresses, end, tasks })
     }
 
     /// Where it listens.
@@ -169,6 +169,11 @@ impl Server {
     /// Answers about what it keeps.
     pub fn queries(&self) -> Queries {
         self.queries.clone()
+    }
+
+    /// How many rows were read ahead of time for the report of the last day, and when there are more.
+    pub fn prepared(&self) -> watch::Receiver<u64> {
+        self.prepared.clone()
     }
 
     /// Takes nothing more, ends what is going on, and closes the store.
@@ -221,7 +226,7 @@ async fn look(
 /// how many rows that were. However much comes in, it takes at most a tenth of the time of one core.
 async fn prepare(
     queries: Queries,
-    read: Arc<AtomicU64>,
+    read: watch::Sender<u64>,
     ended: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut prepared = Prepared::default();
@@ -244,7 +249,7 @@ async fn prepare(
             done = &mut preparing => done,
         };
         prepared = done.map_err(|error| Error::failed(format!("reports cannot be prepared: {error}")))?;
-        read.store(prepared.rows(), Ordering::Relaxed);
+        read.send_replace(prepared.rows());
         let pause = began.elapsed().saturating_mul(9).max(PREPARE_EVERY);
         tokio::select! {
             () = &mut ended => return Ok(()),
@@ -260,7 +265,7 @@ struct Shown {
     queries: Queries,
     received: Counters,
     /// Rows that were read ahead of time.
-    prepared: Arc<AtomicU64>,
+    prepared: watch::Receiver<u64>,
 }
 
 impl Shown {
@@ -280,7 +285,7 @@ impl Shown {
                 samples.push(Sample::counter(
                     "agentvitals_report_rows_prepared_total",
                     "Rows that were read ahead of time for the report of the last day.",
-                    prepared.load(Ordering::Relaxed) as f64,
+                    *prepared.borrow() as f64,
                 ));
                 samples.extend(receiver_samples(&received));
                 samples

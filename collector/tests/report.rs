@@ -291,19 +291,16 @@ async fn the_report_of_the_last_day_is_prepared_before_it_is_asked_for() {
     let addresses = server.addresses();
     let traces = format!("http://{}/v1/traces", addresses.otlp_http);
     assert_eq!(post(&traces, "application/json", None, request.into()).await.0, 200);
-    let prepared = async || {
-        let metrics =
-            reqwest::get(format!("http://{}/metrics", addresses.api)).await.unwrap().text().await.unwrap();
-        let line =
-            metrics.lines().find_map(|line| line.strip_prefix("agentvitals_report_rows_prepared_total "));
-        line.unwrap().parse::<f64>().unwrap()
-    };
-    let all = async {
-        while prepared().await < 1_000.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("what is on disk is prepared");
+    let mut prepared = server.prepared();
+    let all = prepared.wait_for(|rows| *rows >= 1_000);
+    let rows = *tokio::time::timeout(std::time::Duration::from_secs(60), all)
+        .await
+        .expect("it is prepared")
+        .unwrap();
+    let metrics =
+        reqwest::get(format!("http://{}/metrics", addresses.api)).await.unwrap().text().await.unwrap();
+    let shown = metrics.lines().find_map(|line| line.strip_prefix("agentvitals_report_rows_prepared_total "));
+    assert!(shown.unwrap().parse::<u64>().unwrap() >= rows);
     let report = reqwest::get(format!("http://{}/api/v1/report", addresses.api)).await.unwrap();
     let report: Value = serde_json::from_slice(&report.bytes().await.unwrap()).unwrap();
     assert_eq!((&report["totals"]["count"], &report["scanned"]), (&json!(1_500), &json!(1_500)));

@@ -17,7 +17,7 @@ use crate::query::request::StatsRequest;
 use crate::query::traceql::{Field, Intrinsic, Scope};
 
 const NANOS: f64 = 1e9;
-/// Nanoseconds.
+/// A second, nanoseconds.
 const SECOND: i64 = 1_000_000_000;
 /// A day, nanoseconds.
 const DAY: i64 = 86_400_000_000_000;
